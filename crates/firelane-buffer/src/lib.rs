@@ -1,0 +1,1 @@
+//! The log: one append, one cursor per route.

@@ -1,0 +1,1 @@
+//! Configuration text to a tree with places to typed values.

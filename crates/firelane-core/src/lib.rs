@@ -1,0 +1,1 @@
+//! The plugin API: contracts of inputs, filters, stages and outputs.

@@ -1,0 +1,1 @@
+//! The engine: pipeline, routes, budget, drain, ledgers.

@@ -1,0 +1,1 @@
+//! The Forward protocol, both sides, without I/O.

@@ -1,0 +1,1 @@
+//! The outside world: HTTP, TLS, DNS, listeners, compression.

@@ -1,0 +1,1 @@
+//! One log event as bytes: MessagePack, tags, times, edits, JSON.

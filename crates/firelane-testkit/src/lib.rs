@@ -1,0 +1,1 @@
+//! Helpers for tests: ports, forward client, fake peers, seeds.
