@@ -1,1 +1,18 @@
-//! One log event as bytes: MessagePack, tags, times, edits, JSON.
+//! One log event as bytes.
+//!
+//! An event is `[time, map]` or `[[time, metadata], map]` in MessagePack. It is checked once, when it
+//! arrives ([`Records::parse`]), and stays raw bytes from then on: iterating, editing ([`Draft`]) and
+//! encoding to JSON work on slices, and cannot fail. Strings are bytes: logs are not always UTF-8.
+//!
+//! Not here: sockets, clocks, threads, allocation per record.
+
+pub mod map;
+pub mod msgpack;
+pub mod records;
+pub mod tag;
+pub mod time;
+
+pub use map::MapWriter;
+pub use records::{Event, Records, RecordsBuf, RecordsError, Shape};
+pub use tag::{Tag, TagError};
+pub use time::Timestamp;
