@@ -1,0 +1,186 @@
+//! The only way to files, so that a test can stand in for them: fail, tear or reorder writes.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A folder of append-only files, by name. Nothing is durable before the matching `sync`.
+pub trait Disk: Send + Sync {
+    /// A file that is open for appending.
+    type File: DiskFile;
+
+    /// Creates a new, empty file; an error if it exists.
+    fn create(&self, name: &str) -> io::Result<Self::File>;
+
+    /// Opens an existing file for reading and for appending at its end.
+    fn open(&self, name: &str) -> io::Result<Self::File>;
+
+    /// Names of all files, sorted.
+    fn list(&self) -> io::Result<Vec<String>>;
+
+    /// Removes a file.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes creations and removals durable.
+    fn sync_names(&self) -> io::Result<()>;
+}
+
+/// A file of a [`Disk`].
+pub trait DiskFile: Send {
+    /// Appends bytes at the end. After an error any part of them may be there.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Reads up to `buf.len()` bytes at `offset`; fewer only at the end of the file.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
+
+    /// Its length in bytes.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Whether it is empty.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Cuts it to `len` bytes.
+    fn truncate(&mut self, len: u64) -> io::Result<()>;
+
+    /// Makes what was appended durable.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// A folder of the real filesystem.
+#[derive(Debug, Clone)]
+pub struct RealDisk {
+    root: PathBuf,
+}
+
+impl RealDisk {
+    /// The folder `root`, which is created if it is missing.
+    pub fn new(root: &Path) -> io::Result<Self> {
+        fs::create_dir_all(root)?;
+        Ok(Self {
+            root: root.to_path_buf(),
+        })
+    }
+
+    /// Names come from this program, never from a tag; a separator in one would be a bug that must not escape.
+    fn path(&self, name: &str) -> io::Result<PathBuf> {
+        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("`{name}` is no plain file name"),
+            ));
+        }
+        Ok(self.root.join(name))
+    }
+}
+
+impl Disk for RealDisk {
+    type File = RealFile;
+
+    fn create(&self, name: &str) -> io::Result<RealFile> {
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create_new(true)
+            .open(self.path(name)?)?;
+        Ok(RealFile(file))
+    }
+
+    fn open(&self, name: &str) -> io::Result<RealFile> {
+        Ok(RealFile(
+            fs::OpenOptions::new()
+                .read(true)
+                .append(true)
+                .open(self.path(name)?)?,
+        ))
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.root)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                names.extend(entry.file_name().into_string());
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path(name)?)
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        fs::File::open(&self.root)?.sync_all()
+    }
+}
+
+/// A file of a [`RealDisk`].
+#[derive(Debug)]
+pub struct RealFile(fs::File);
+
+impl DiskFile for RealFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        io::Write::write_all(&mut self.0, bytes)
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let mut done = 0;
+        while done < buf.len() {
+            let n = std::os::unix::fs::FileExt::read_at(&self.0, &mut buf[done..], offset + done as u64)?;
+            if n == 0 {
+                break;
+            }
+            done += n;
+        }
+        Ok(done)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_real_disk_keeps_what_was_appended() {
+        let root = tempfile::tempdir().unwrap();
+        let disk = RealDisk::new(&root.path().join("new")).unwrap();
+        let mut file = disk.create("b").unwrap();
+        file.append(b"hello ").unwrap();
+        file.append(b"world").unwrap();
+        file.truncate(8).unwrap();
+        file.append(b"!").unwrap();
+        file.sync().unwrap();
+        disk.create("a").unwrap();
+        disk.sync_names().unwrap();
+        assert_eq!(disk.list().unwrap(), ["a", "b"]);
+        let mut buf = [0; 16];
+        let n = disk.open("b").unwrap().read_at(6, &mut buf).unwrap();
+        assert_eq!(&buf[..n], b"wo!");
+        disk.remove("a").unwrap();
+        assert_eq!(disk.list().unwrap(), ["b"]);
+    }
+
+    #[test]
+    fn names_stay_inside_the_folder() {
+        let root = tempfile::tempdir().unwrap();
+        let disk = RealDisk::new(root.path()).unwrap();
+        for name in ["../x", "a/b", "", ".hidden"] {
+            assert!(disk.create(name).is_err(), "{name}");
+        }
+    }
+}

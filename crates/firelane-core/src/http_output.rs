@@ -1,0 +1,74 @@
+//! What most outputs implement: two pure functions over HTTP. The only send loop is the driver in
+//! `firelane-outputs`.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use firelane_record::set::RecordSet;
+
+use crate::{Cause, ChunkView, Limits};
+
+/// One request and the records it carries.
+#[derive(Debug, Clone)]
+pub struct HttpRequest {
+    /// `POST`, `PUT` …
+    pub method: &'static str,
+    /// Path and query.
+    pub target: String,
+    /// Header names and values, in order.
+    pub headers: Vec<(String, String)>,
+    /// The body, compressed already where that was asked for.
+    pub body: Bytes,
+    /// Which records of the chunk it carries.
+    pub covers: RecordSet,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct HttpResponse<'a> {
+    /// The status code.
+    pub status: u16,
+    /// Header names (lower case) and values.
+    pub headers: &'a [(String, String)],
+    /// The body, cut at the driver's limit.
+    pub body: &'a [u8],
+}
+
+/// What an answer means.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Judgement {
+    /// All of the request was taken.
+    Accepted,
+    /// Only these records of the chunk failed; `retry` says whether sending them again may help.
+    Partial {
+        /// The records that failed.
+        failed: RecordSet,
+        /// Whether to send them again.
+        retry: bool,
+        /// What the destination said.
+        why: Cause,
+    },
+    /// Too fast: again, not before `after` where it was given.
+    Throttled {
+        /// `Retry-After`.
+        after: Option<Duration>,
+        /// What the destination said.
+        why: Cause,
+    },
+    /// Not now: again after the back-off.
+    Unavailable(Cause),
+    /// Never.
+    Refused(Cause),
+}
+
+/// An output over HTTP.
+pub trait HttpOutput: Send + Sync + 'static {
+    /// What it takes at once.
+    fn limits(&self) -> Limits;
+
+    /// The requests for a chunk, mostly one; exact sizes are known only here. Runs on the CPU pool.
+    fn encode(&self, chunk: ChunkView<'_>) -> Vec<HttpRequest>;
+
+    /// What an answer means.
+    fn judge(&self, request: &HttpRequest, response: &HttpResponse<'_>) -> Judgement;
+}

@@ -1,0 +1,104 @@
+//! Outputs: where records go.
+
+use std::sync::Arc;
+
+use firelane_record::{Event, Tag};
+
+use crate::{BoxFuture, Chunk, Group, Limits, Outcome, OutputCounts, Stop};
+
+/// What may share a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GroupBy {
+    /// Anything.
+    All,
+    /// Records of one tag.
+    #[default]
+    Tag,
+    /// Records for which [`Output::group`] gives equal keys.
+    Record,
+}
+
+/// A destination.
+///
+/// Contract:
+/// - `deliver` has a deadline on everything outside, and never loses a record silently: what is not
+///   [`Outcome::Delivered`] is named.
+/// - A chunk may come again after [`Outcome::Retry`], without the records that were `done`.
+/// - It may be called up to [`Limits::in_flight_max`] times at once.
+pub trait Output: Send + Sync + 'static {
+    /// What it takes at once.
+    fn limits(&self) -> Limits;
+
+    /// What may share a chunk.
+    fn group_by(&self) -> GroupBy {
+        GroupBy::Tag
+    }
+
+    /// The key of a record; asked only under [`GroupBy::Record`].
+    fn group(&self, tag: &Tag, _event: &Event<'_>) -> Group {
+        Group::Tag(tag.clone())
+    }
+
+    /// Takes what it needs from the outside before the first chunk (a folder, a key file). Destinations that may be
+    /// away are not asked here.
+    fn open(&self) -> BoxFuture<'_, Result<(), OutputError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Delivers a chunk.
+    fn deliver(&self, chunk: Chunk, cx: DeliverCx) -> BoxFuture<'_, Outcome>;
+}
+
+/// What a delivery is given.
+#[derive(Clone)]
+pub struct DeliverCx {
+    /// Instance name or alias, for messages.
+    pub name: Arc<str>,
+    /// 0 at the first try, then 1, 2, …
+    pub attempt: u32,
+    /// When to give up waiting.
+    pub stop: Stop,
+    /// This output's counters.
+    pub counts: Arc<OutputCounts>,
+}
+
+/// Chunks up to this many bytes are encoded where they are; larger ones on the CPU pool.
+const ENCODE_INLINE_MAX: usize = 64 * 1024;
+
+impl DeliverCx {
+    /// Runs an encoding or compression job over `chunk` away from the I/O workers, unless it is small.
+    ///
+    /// # Errors
+    /// `None` where the job panicked; the caller answers with a retry of kind panic.
+    pub async fn encode<T, F>(&self, chunk: &Chunk, job: F) -> Option<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Chunk) -> T + Send + 'static,
+    {
+        if chunk.bytes() <= ENCODE_INLINE_MAX {
+            return Some(job(chunk));
+        }
+        let chunk = chunk.clone();
+        tokio::task::spawn_blocking(move || job(&chunk)).await.ok()
+    }
+}
+
+/// Why an output could not start.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct OutputError {
+    /// What happened, with the path or address it happened to.
+    pub message: String,
+    /// What the user can do about it.
+    pub help: Option<String>,
+}
+
+impl OutputError {
+    /// An error from its text and what to do about it.
+    pub fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            help: Some(help.into()),
+        }
+    }
+}
