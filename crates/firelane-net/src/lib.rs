@@ -1,1 +1,34 @@
-//! The outside world: HTTP, TLS, DNS, listeners, compression.
+//! The outside world: connections, listeners, HTTP/1.1 both ways, TLS, names, compression, waiting times.
+//!
+//! Only this crate knows hyper, rustls, hickory and the compressors. Plugins describe what they want with
+//! [`NetConfig`] and [`TlsConfig`] (their field docs are the manual of the `net.*` and `tls.*` properties), build the
+//! runtime values without any effect but reading files ([`ClientTls`], [`ServerTls`], [`Connector`], [`HttpClient`]),
+//! and do I/O with them. Every call to the outside has a deadline; every buffer has a bound.
+//!
+//! ```text
+//! out:  NetConfig + TlsConfig -> Connector -> Stream          HttpClient = Connector + pool + HTTP/1.1
+//! in:   NetConfig + TlsConfig -> Listener  -> Incoming -> Stream          server::serve = Listener + HTTP/1.1
+//! ```
+//!
+//! Not here: retries beyond the one that cannot repeat anything (the engine's), what a status means (the plugin's).
+
+mod units;
+
+pub mod backoff;
+pub mod connect;
+pub mod dns;
+pub mod http;
+pub mod listen;
+pub mod net_config;
+pub mod proxy;
+pub mod stream;
+pub mod tls;
+
+pub use connect::{ConnectError, Connector, Endpoint};
+pub use dns::{Dns, DnsError};
+pub use http::{HttpClient, HttpError, Request, Response};
+pub use listen::{BindError, Incoming, ListenAddr, Listener, Peer};
+pub use net_config::{NetConfig, NetError};
+pub use proxy::{Proxy, ProxyError};
+pub use stream::Stream;
+pub use tls::{ClientTls, ServerTls, TlsConfig, TlsError};
