@@ -307,14 +307,17 @@ mod tests {
         assert!(matches!(connector.connect().await, Ok(Stream::Tcp(_))));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_silent_address_ends_at_the_deadline() {
         // Scenario: the TLS handshake is never answered. Guarantees: the deadline covers it.
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let tls: crate::TlsConfig = serde_json::from_str(r#"{"tls.verify": "off"}"#).unwrap();
         let tls = ClientTls::build(&tls).unwrap();
-        let net = NetConfig::default();
+        let net = NetConfig {
+            connect_timeout: Duration::from_millis(50).into(),
+            ..NetConfig::default()
+        };
         let connector = Connector::new(Endpoint::tcp("127.0.0.1", port), Some(tls), &net).unwrap();
         let error = connector.connect().await.unwrap_err();
         assert!(matches!(error, ConnectError::Timeout { .. }), "{error:?}");

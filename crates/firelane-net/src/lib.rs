@@ -15,15 +15,18 @@
 mod units;
 
 pub mod backoff;
+pub mod compress;
 pub mod connect;
 pub mod dns;
 pub mod http;
 pub mod listen;
 pub mod net_config;
 pub mod proxy;
+pub mod server;
 pub mod stream;
 pub mod tls;
 
+pub use compress::{Compressor, Encoding};
 pub use connect::{ConnectError, Connector, Endpoint};
 pub use dns::{Dns, DnsError};
 pub use http::{HttpClient, HttpError, Request, Response};

@@ -6,22 +6,25 @@
 //! Not supported, and refused with a reason: encrypted private keys, own cipher lists, TLS below 1.2.
 //! All files are read by [`ClientTls::build`] and [`ServerTls::build`]; nothing is read while connections are made.
 
+mod error;
+mod verify;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::units::{OnOff, Secret};
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::server::WebPkiClientVerifier;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
-    SupportedProtocolVersion, version,
-};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+pub use error::TlsError;
+use verify::{AnyCertificate, AnyName};
 
 /// The `tls*` properties of an input or output.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -230,99 +233,6 @@ impl TlsConfig {
         }
         Ok(Some(roots))
     }
-}
-
-/// Why TLS cannot be set up. Each names the file or property and what to do.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TlsError {
-    /// A file or folder cannot be read.
-    #[error("cannot read `{}`: {source}", .path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// A PEM file without a certificate.
-    #[error("`{}` holds no PEM certificate; expected `-----BEGIN CERTIFICATE-----`", .path.display())]
-    NoCertificate {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A certificate that cannot be used.
-    #[error("`{}` holds an unusable certificate: {reason}", .path.display())]
-    BadCertificate {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A PEM file without a private key.
-    #[error("`{}` holds no PEM private key (PKCS#8, PKCS#1 or SEC1)", .path.display())]
-    NoKey {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A private key under a password.
-    #[error(
-        "`{}` is encrypted and `tls.key_passwd` is not supported; decrypt it once with `openssl pkey -in OLD -out NEW` \
-         and protect the file by its permissions",
-        .path.display()
-    )]
-    EncryptedKey {
-        /// The file.
-        path: PathBuf,
-    },
-    /// One of certificate and key is missing.
-    #[error("`{have}` is set but `{miss}` is not; both are needed")]
-    HalfIdentity {
-        /// The property that is set.
-        have: &'static str,
-        /// The property that is missing.
-        miss: &'static str,
-    },
-    /// A server without certificate.
-    #[error("a TLS server needs a certificate: set `tls.crt_file` and `tls.key_file`")]
-    NoIdentity,
-    /// `tls.verify_client_cert on` without authorities.
-    #[error("`tls.verify_client_cert on` needs `tls.ca_file` or `tls.ca_path`")]
-    NoClientRoots,
-    /// The system has no bundle of authorities.
-    #[error("the system has no certificate bundle ({reason}); set `tls.ca_file`")]
-    NoSystemRoots {
-        /// What was tried.
-        reason: String,
-    },
-    /// A version that does not exist.
-    #[error("`{property} {value}` is no TLS version; use `TLSv1.2` or `TLSv1.3`")]
-    UnknownProtocol {
-        /// The property.
-        property: &'static str,
-        /// What was written.
-        value: String,
-    },
-    /// Only versions that are broken.
-    #[error("`tls.max_version {version}` allows only broken protocol versions; use `TLSv1.2` or `TLSv1.3`")]
-    OldProtocol {
-        /// What was written.
-        version: String,
-    },
-    /// `tls.min_version` above `tls.max_version`.
-    #[error("`tls.min_version` is above `tls.max_version`")]
-    NoProtocol,
-    /// A name that cannot stand in a certificate.
-    #[error("`{name}` is no name or address that a certificate can carry; set `tls.vhost`")]
-    BadName {
-        /// The name.
-        name: String,
-    },
-    /// rustls refuses the combination.
-    #[error("cannot set up TLS: {reason}")]
-    Setup {
-        /// rustls' words.
-        reason: String,
-    },
 }
 
 /// TLS for connections that we open. Cheap to clone; keeps session tickets for resumption.
@@ -544,99 +454,4 @@ fn system_roots() -> Result<RootCertStore, TlsError> {
         return Err(TlsError::NoSystemRoots { reason });
     }
     Ok(roots)
-}
-
-/// `tls.verify_hostname off`: a trusted chain, whatever the name.
-#[derive(Debug)]
-struct AnyName {
-    inner: Arc<WebPkiServerVerifier>,
-}
-
-impl ServerCertVerifier for AnyName {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        // The name is looked at last, so this error means that the chain is good.
-        match self
-            .inner
-            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-        {
-            Err(rustls::Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
-            other => other,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls12_signature(message, cert, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls13_signature(message, cert, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
-    }
-}
-
-/// `tls.verify off`: any certificate. Handshake signatures are still checked, so that the peer owns its key.
-#[derive(Debug)]
-struct AnyCertificate {
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
 }
