@@ -291,4 +291,18 @@ mod tests {
             "`net.source_address here` is not an IP address"
         );
     }
+
+    #[test]
+    fn the_list_of_keys_is_the_struct() {
+        let schema = schemars::schema_for!(NetConfig);
+        let properties = schema
+            .get("properties")
+            .and_then(|value| value.as_object())
+            .unwrap();
+        let mut fields: Vec<&str> = properties.keys().map(String::as_str).collect();
+        let mut keys = NetConfig::KEYS.to_vec();
+        fields.sort_unstable();
+        keys.sort_unstable();
+        assert_eq!(fields, keys);
+    }
 }

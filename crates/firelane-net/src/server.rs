@@ -207,6 +207,7 @@ async fn connection<H: Handler>(
         .timer(TokioTimer::new())
         .header_read_timeout(options.header_timeout)
         .max_buf_size(HEAD_MAX)
+        .max_header_size(HEAD_MAX)
         .keep_alive(options.keepalive)
         .title_case_headers(true);
     let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));

@@ -5,8 +5,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
@@ -39,6 +41,39 @@ impl Stream {
             Self::Tls(stream) => stream.get_ref().0.readable().await,
         }
     }
+
+    /// Writes and flushes all of `bytes`; fails with `TimedOut` once the peer takes nothing for `stall`.
+    ///
+    /// # Cancel safety
+    /// When dropped, an unknown part is written: the connection cannot be used further.
+    pub async fn send(&mut self, mut bytes: &[u8], stall: Duration) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let count = within(stall, self.write(bytes)).await?;
+            if count == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            bytes = bytes.get(count..).unwrap_or_default();
+        }
+        within(stall, self.flush()).await
+    }
+
+    /// Reads once into the spare room of `buffer` (4 KiB more where it is full); 0 at the end of the stream.
+    /// Fails with `TimedOut` where nothing comes for `stall`.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn receive(&mut self, buffer: &mut BytesMut, stall: Duration) -> io::Result<usize> {
+        if buffer.len() == buffer.capacity() {
+            buffer.reserve(4096);
+        }
+        within(stall, self.read_buf(buffer)).await
+    }
+}
+
+async fn within<T>(stall: Duration, step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout(stall, step)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 macro_rules! each {
@@ -168,5 +203,24 @@ impl AsyncWrite for Counted {
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_peer_that_stalls_ends_the_call() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (_silent, _) = listener.accept().await.unwrap();
+        let mut stream = Stream::Tcp(stream);
+        let stall = Duration::from_millis(50);
+        let mut buffer = BytesMut::new();
+        let error = stream.receive(&mut buffer, stall).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let error = stream.send(&vec![0; 32 << 20], stall).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

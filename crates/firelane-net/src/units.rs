@@ -50,11 +50,25 @@ impl From<Interval> for Duration {
 impl<'de> Deserialize<'de> for Interval {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let seconds = text.trim_end_matches('s').parse().map_err(D::Error::custom)?;
-        Ok(Self(Duration::from_secs(seconds)))
+        let digits = text.trim_end_matches(|last: char| last.is_ascii_alphabetic());
+        let factor = match &text[digits.len()..] {
+            "" | "s" | "S" => 1,
+            "m" | "M" => 60,
+            "h" | "H" => 3600,
+            "d" | "D" => 86_400,
+            _ => return Err(D::Error::custom("expected a number with s, m, h or d")),
+        };
+        let seconds: u64 = digits.parse().map_err(D::Error::custom)?;
+        Ok(Self(Duration::from_secs(seconds.saturating_mul(factor))))
     }
 }
 
 /// A text that is never shown.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize, JsonSchema)]
 pub struct Secret(#[expect(dead_code, reason = "stand-in")] String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[secret]")
+    }
+}

@@ -187,12 +187,15 @@ impl HttpClient {
             .await
             .map_err(|_| sending.timeout(Phase::Body, limit))?;
         let kept = read.map_err(|error| sending.failed(error, false, &moved))?;
-        let reusable = kept.whole && sending.is_out(&moved) && !says_close(&head.headers);
-        connection.uses += 1;
-        if reusable && inner.keepalive && (inner.uses_max == 0 || connection.uses < inner.uses_max) {
-            Inner::put_idle(inner, connection);
-        } else {
-            connection.retire();
+        // An answer before the end of the request (413 for example): cut off, or the rest would still be written.
+        if kept.whole && sending.is_out(&moved) {
+            connection.uses += 1;
+            let worn = inner.uses_max != 0 && connection.uses >= inner.uses_max;
+            if inner.keepalive && !worn && !says_close(&head.headers) {
+                Inner::put_idle(inner, connection);
+            } else {
+                connection.retire();
+            }
         }
         Ok(Response {
             status: head.status.as_u16(),
@@ -212,7 +215,10 @@ impl Inner {
         let stream = self.connector.connect().await?;
         let (stream, moved) = Counted::new(stream);
         let mut builder = http1::Builder::new();
-        builder.title_case_headers(true).max_buf_size(HEAD_MAX);
+        builder
+            .title_case_headers(true)
+            .max_buf_size(HEAD_MAX)
+            .max_header_size(HEAD_MAX);
         let (sender, driver) = builder
             .handshake(TokioIo::new(stream))
             .await

@@ -455,3 +455,22 @@ fn system_roots() -> Result<RootCertStore, TlsError> {
     }
     Ok(roots)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_keys_is_the_struct() {
+        let schema = schemars::schema_for!(TlsConfig);
+        let properties = schema
+            .get("properties")
+            .and_then(|value| value.as_object())
+            .unwrap();
+        let mut fields: Vec<&str> = properties.keys().map(String::as_str).collect();
+        let mut keys = TlsConfig::KEYS.to_vec();
+        fields.sort_unstable();
+        keys.sort_unstable();
+        assert_eq!(fields, keys);
+    }
+}

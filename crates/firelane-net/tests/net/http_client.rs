@@ -231,3 +231,18 @@ async fn a_bad_target_is_our_own_fault() {
     let error = impatient(endpoint).send(request).await.unwrap_err();
     assert!(matches!(error, HttpError::Target { .. }), "{error:?}");
 }
+
+#[tokio::test]
+async fn an_early_refusal_is_an_answer() {
+    // Scenario: 413 after the first bytes of a large body. Guarantees: the status is seen, the connection is not kept.
+    let refusal = "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n";
+    let (endpoint, peer) = play(vec![
+        vec![ReadSome(1000), Write(refusal), Hang],
+        vec![Read, Write(OK)],
+    ])
+    .await;
+    let client = HttpClient::new(endpoint, None, &NetConfig::default(), None).unwrap();
+    assert_eq!(client.send(post(vec![b'x'; 32 << 20])).await.unwrap().status, 413);
+    assert_eq!(client.send(post("x")).await.unwrap().status, 200);
+    assert_eq!(peer.await.unwrap().len(), 2);
+}

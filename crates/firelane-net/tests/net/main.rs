@@ -1,5 +1,10 @@
 //! The crate over real loopback sockets: peers that behave, and peers that do not.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests; clippy exempts only the tests themselves"
+)]
+
 mod certs;
 mod http_client;
 mod http_server;
