@@ -43,6 +43,11 @@ pub trait Sink: Send + Sync {
 
     /// `None` when there is room for more; else a future that ends when there is.
     fn ready(&self) -> Option<BoxFuture<'static, ()>>;
+
+    /// A short wait that gives way to delivery, when the engine wants one; `None`: go on at once.
+    fn pace(&self) -> Option<BoxFuture<'static, ()>> {
+        None
+    }
 }
 
 /// The engine will take no more.
@@ -84,6 +89,9 @@ impl Ingest {
     pub async fn append(&self, stream: &Stream, tag: &Tag, records: Records) -> Result<Ticket, IngestError> {
         if records.is_empty() {
             return Ok(Ticket::closed());
+        }
+        if let Some(wait) = self.sink.pace() {
+            wait.await;
         }
         while let Some(wait) = self.sink.ready() {
             wait.await;

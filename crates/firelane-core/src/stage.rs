@@ -29,25 +29,28 @@ pub trait Stage: Send + 'static {
     fn expire(&mut self, now: Instant, out: &mut Emit<'_>);
 }
 
-/// Where a stage puts records that go on to the next filter.
+/// Where a stage puts records that go on to the next filter, and says what became of the others.
 #[derive(Debug)]
 pub struct Emit<'a> {
     out: &'a mut RecordsBuf,
-    /// Records that went into a record emitted here (beyond the first), or were held and are now gone: the
-    /// ledger's `joined`.
-    joined: u64,
-    /// Records that the stage made itself: the ledger's `created`.
-    created: u64,
+    tally: Tally,
+}
+
+/// What a stage did beyond passing records on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Pushed records that are now part of another one.
+    pub joined: u64,
+    /// Records that the stage made itself.
+    pub created: u64,
+    /// Pushed records that the stage's rule dropped.
+    pub dropped: u64,
 }
 
 impl<'a> Emit<'a> {
     /// Emits into `out`.
     pub fn new(out: &'a mut RecordsBuf) -> Self {
-        Self {
-            out,
-            joined: 0,
-            created: 0,
-        }
+        Self { out, tally: Tally::default() }
     }
 
     /// A record that goes on.
@@ -62,18 +65,23 @@ impl<'a> Emit<'a> {
 
     /// A record joined of `parts` records that were pushed; `body` is one checked map.
     pub fn joined(&mut self, parts: u64, time: Timestamp, metadata: Option<&[u8]>, body: &[u8]) {
-        self.joined += parts.saturating_sub(1);
+        self.tally.joined += parts.saturating_sub(1);
         self.out.push(time, metadata, body);
     }
 
     /// A record that was not pushed.
     pub fn created(&mut self, time: Timestamp, metadata: Option<&[u8]>, body: &[u8]) {
-        self.created += 1;
+        self.tally.created += 1;
         self.out.push(time, metadata, body);
     }
 
-    /// `(joined, created)` so far.
-    pub fn counts(&self) -> (u64, u64) {
-        (self.joined, self.created)
+    /// `n` pushed records that the stage's rule drops.
+    pub fn dropped(&mut self, n: u64) {
+        self.tally.dropped += n;
+    }
+
+    /// What was said so far.
+    pub fn tally(&self) -> Tally {
+        self.tally
     }
 }

@@ -1,1 +1,24 @@
-//! The engine: pipeline, routes, budget, drain, ledgers.
+//! The engine: it joins inputs, filters and outputs of a configuration into a running router.
+//!
+//! ```text
+//! config ──build──▶ Plan ──router──▶ inputs ─▶ chain (fused filters) ─▶ log ─▶ one route per output
+//! ```
+//!
+//! It knows no plugin: it sees the contracts of `firelane-core` and the tables that the binary hands it.
+
+pub mod build;
+pub mod router;
+pub mod status;
+
+pub mod budget;
+pub mod chain;
+pub mod ledger;
+pub mod pipeline;
+pub mod retry;
+pub mod route;
+pub mod stages;
+
+pub use build::{EngineService, Plan, Tables, plan};
+pub use ledger::{IngestLedger, RouteLedger};
+pub use router::{Ended, Router, StartError};
+pub use status::Status;

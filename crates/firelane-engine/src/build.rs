@@ -1,0 +1,426 @@
+//! From a configuration tree to a plan: every plugin built, nothing opened. `firelane check` stops here.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use firelane_conf::units::{ByteSize, OnOff};
+use firelane_conf::{Class, Config, Diagnostic, Section, Span};
+use firelane_core::plugin::{BuiltFilter, Warnings};
+use firelane_core::{BuildCx, FilterPlugin, Input, InputPlugin, Output, OutputPlugin, Service};
+use firelane_parse::Parsers;
+use firelane_parse::regex::Regex;
+use firelane_record::Tag;
+use firelane_record::pattern::Match;
+use serde::Deserialize;
+
+use crate::chain::{FilterKind, Matcher};
+use crate::retry::{RetryLimit, Schedule};
+use crate::stages::StageSlot;
+
+/// The plugins that exist.
+#[derive(Clone, Copy)]
+pub struct Tables {
+    /// Inputs.
+    pub inputs: &'static [&'static InputPlugin],
+    /// Filters.
+    pub filters: &'static [&'static FilterPlugin],
+    /// Outputs.
+    pub outputs: &'static [&'static OutputPlugin],
+}
+
+/// Everything built, nothing opened.
+pub struct Plan {
+    pub(crate) inputs: Vec<PlannedInput>,
+    pub(crate) filters: Vec<PlannedFilter>,
+    pub(crate) outputs: Vec<PlannedOutput>,
+    pub(crate) flush: Duration,
+    pub(crate) grace: Option<Duration>,
+    pub(crate) schedule: Schedule,
+    pub(crate) memory_limit: Option<usize>,
+    pub(crate) partitions: usize,
+}
+
+/// Settings of the service that the engine needs.
+#[derive(Debug, Clone)]
+pub struct EngineService {
+    /// What plugins see.
+    pub service: Service,
+    /// `grace`; `None` for ever.
+    pub grace: Option<Duration>,
+    /// `scheduler.base` and `scheduler.cap`.
+    pub schedule: Schedule,
+    /// Memory budget in bytes; `None`: from the cgroup.
+    pub memory_limit: Option<usize>,
+    /// Partitions of the log.
+    pub partitions: usize,
+}
+
+pub(crate) struct PlannedInput {
+    pub(crate) name: Arc<str>,
+    pub(crate) plugin: &'static str,
+    pub(crate) input: Box<dyn Input>,
+    pub(crate) tag: Tag,
+    pub(crate) tag_given: Option<Tag>,
+    pub(crate) mem_buf_limit: Option<usize>,
+    pub(crate) routable: bool,
+    pub(crate) span: Span,
+    pub(crate) fingerprint: String,
+}
+
+pub(crate) struct PlannedFilter {
+    pub(crate) name: Arc<str>,
+    pub(crate) matcher: Matcher,
+    pub(crate) kind: FilterKind,
+}
+
+pub(crate) struct PlannedOutput {
+    pub(crate) name: Arc<str>,
+    pub(crate) output: Arc<dyn Output>,
+    pub(crate) matcher: Matcher,
+    pub(crate) retry_limit: RetryLimit,
+    pub(crate) share: Option<usize>,
+    pub(crate) span: Span,
+}
+
+/// Properties of every input; the plugin's own come beside them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct InputCore {
+    tag: Option<String>,
+    alias: Option<String>,
+    mem_buf_limit: Option<ByteSize>,
+    routable: Option<OnOff>,
+    #[serde(rename = "storage.type")]
+    storage_type: Option<StorageType>,
+}
+
+/// Properties of every filter.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct FilterCore {
+    alias: Option<String>,
+    #[serde(rename = "match")]
+    pattern: Option<String>,
+    match_regex: Option<String>,
+}
+
+/// Properties of every output.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct OutputCore {
+    alias: Option<String>,
+    #[serde(rename = "match")]
+    pattern: Option<String>,
+    match_regex: Option<String>,
+    retry_limit: Option<String>,
+    workers: Option<usize>,
+    #[serde(rename = "storage.total_limit_size")]
+    total_limit_size: Option<ByteSize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum StorageType {
+    Memory,
+    Filesystem,
+    Memrb,
+}
+
+const INPUT_CORE: &[&str] = &["tag", "alias", "mem_buf_limit", "routable", "storage.type"];
+const FILTER_CORE: &[&str] = &["alias", "match", "match_regex"];
+const OUTPUT_CORE: &[&str] =
+    &["alias", "match", "match_regex", "retry_limit", "workers", "storage.total_limit_size"];
+
+/// Core properties of Fluent Bit that have no counterpart here, each with the reason that the warning gives.
+const WITHOUT_EFFECT: &[(&str, &str)] = &[
+    ("log_level", "the level of one plugin cannot be set apart; use the service's `log_level`"),
+    ("log_suppress_interval", "repeated messages of one outage are one line already"),
+    ("storage.pause_on_chunks_overlimit", "an input over its limit always waits"),
+    ("threaded", "every connection and file is a task of its own"),
+    ("thread.ring_buffer.capacity", "inputs need no ring buffer here"),
+    ("thread.ring_buffer.window", "inputs need no ring buffer here"),
+];
+
+/// Builds one kind of section: what the three kinds share.
+struct Builder<'a> {
+    service: &'a Service,
+    parsers: &'a Arc<Parsers>,
+    warnings: Warnings,
+    errors: Vec<Diagnostic>,
+}
+
+/// A section taken apart.
+struct Parts {
+    name: Arc<str>,
+    core: Section,
+    network: Section,
+    own: Section,
+}
+
+/// Builds everything in `config`. Lists all errors; warnings come with the plan.
+pub fn plan(
+    config: &Config,
+    tables: &Tables,
+    service: &EngineService,
+    parsers: &Arc<Parsers>,
+) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let mut builder =
+        Builder { service: &service.service, parsers, warnings: Warnings::default(), errors: Vec::new() };
+    let inputs: Vec<_> =
+        config.inputs.iter().enumerate().filter_map(|(n, s)| builder.input(tables.inputs, n, s)).collect();
+    let filters: Vec<_> =
+        config.filters.iter().enumerate().filter_map(|(n, s)| builder.filter(tables.filters, n, s)).collect();
+    let lone = config.inputs.len() == 1 && config.outputs.len() == 1;
+    let outputs: Vec<_> = config
+        .outputs
+        .iter()
+        .enumerate()
+        .filter_map(|(n, s)| builder.output(tables.outputs, n, s, lone))
+        .collect();
+    builder.same_names(&config.inputs, inputs.iter().map(|input| input.name.clone()));
+    let Builder { warnings, errors, .. } = builder;
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let plan = Plan {
+        inputs,
+        filters,
+        outputs,
+        flush: service.service.flush,
+        grace: service.grace,
+        schedule: service.schedule,
+        memory_limit: service.memory_limit,
+        partitions: service.partitions,
+    };
+    Ok((plan, warnings.take()))
+}
+
+impl Builder<'_> {
+    fn input(&mut self, table: &[&'static InputPlugin], n: usize, section: &Section) -> Option<PlannedInput> {
+        let names = table.iter().map(|plugin| plugin.name);
+        let plugin = self.find(table, |plugin, name| plugin.answers_to(name), names, "input", section)?;
+        let parts = self.take_apart(section, INPUT_CORE, plugin.network, plugin.name, n);
+        let core: InputCore = self.core(&parts)?;
+        let tag_given = self.tag(core.tag.as_deref(), section)?;
+        let default = Tag::new(format!("{}.{n}", plugin.name));
+        let tag = tag_given.clone().or(default.ok())?;
+        if core.storage_type == Some(StorageType::Filesystem) {
+            self.warn(section, "storage.type", "FL0401", "records are held in memory: the log on disk comes with a later version");
+        } else if core.storage_type == Some(StorageType::Memrb) {
+            self.warn(section, "storage.type", "FL0401", "`memrb` drops the oldest records; here the input waits instead");
+        }
+        let cx = self.cx(&parts, section, None);
+        match plugin.build(&parts.own, &cx) {
+            Ok(input) => Some(PlannedInput {
+                name: parts.name,
+                plugin: plugin.name,
+                input,
+                tag,
+                tag_given,
+                mem_buf_limit: core.mem_buf_limit.map(|size| usize::try_from(size.0).unwrap_or(usize::MAX)),
+                routable: core.routable.is_none_or(|on| on.0),
+                span: section.span,
+                fingerprint: fingerprint(section),
+            }),
+            Err(errors) => self.fail(errors),
+        }
+    }
+
+    fn filter(&mut self, table: &[&'static FilterPlugin], n: usize, section: &Section) -> Option<PlannedFilter> {
+        let names = table.iter().map(|plugin| plugin.name);
+        let plugin = self.find(table, |plugin, name| plugin.answers_to(name), names, "filter", section)?;
+        let parts = self.take_apart(section, FILTER_CORE, plugin.network, plugin.name, n);
+        let core: FilterCore = self.core(&parts)?;
+        let matcher = self.matcher(core.pattern.as_deref(), core.match_regex.as_deref(), section)?;
+        if matcher.pattern.is_none() && matcher.regex.is_none() {
+            let name = parts.name.clone();
+            let text = format!("NO match rule for {name} filter instance, unloading.");
+            let help = "add `Match *`, or the tags it is for";
+            let error = Diagnostic::error("FL0204", Class::Init, text).at(section.span).plugin(&*name).help(help);
+            return self.fail(vec![error]);
+        }
+        let cx = self.cx(&parts, section, None);
+        match plugin.build(&parts.own, &cx) {
+            Ok(built) => {
+                let kind = match built {
+                    BuiltFilter::Filter(filter) => FilterKind::Filter(filter),
+                    BuiltFilter::Stage(make) => FilterKind::Stage(StageSlot::new(make)),
+                };
+                Some(PlannedFilter { name: parts.name, matcher, kind })
+            }
+            Err(errors) => self.fail(errors),
+        }
+    }
+
+    fn output(
+        &mut self,
+        table: &[&'static OutputPlugin],
+        n: usize,
+        section: &Section,
+        lone: bool,
+    ) -> Option<PlannedOutput> {
+        let names = table.iter().map(|plugin| plugin.name);
+        let plugin = self.find(table, |plugin, name| plugin.answers_to(name), names, "output", section)?;
+        let parts = self.take_apart(section, OUTPUT_CORE, plugin.network, plugin.name, n);
+        let core: OutputCore = self.core(&parts)?;
+        let mut matcher = self.matcher(core.pattern.as_deref(), core.match_regex.as_deref(), section)?;
+        if matcher.pattern.is_none() && matcher.regex.is_none() {
+            if lone {
+                matcher.pattern = Some(Match::new("*"));
+            } else {
+                self.warn(section, "name", "FL0402", "no `Match`: this output gets nothing");
+            }
+        }
+        let cx = self.cx(&parts, section, core.workers);
+        match plugin.build(&parts.own, &cx) {
+            Ok(output) => Some(PlannedOutput {
+                name: parts.name,
+                output,
+                matcher,
+                retry_limit: core.retry_limit.as_deref().map_or(RetryLimit::Unlimited, RetryLimit::parse),
+                share: core.total_limit_size.map(|size| usize::try_from(size.0).unwrap_or(usize::MAX)),
+                span: section.span,
+            }),
+            Err(errors) => self.fail(errors),
+        }
+    }
+
+    fn find<P>(
+        &mut self,
+        table: &[&'static P],
+        answers: impl Fn(&P, &str) -> bool,
+        names: impl Iterator<Item = &'static str>,
+        kind: &str,
+        section: &Section,
+    ) -> Option<&'static P> {
+        let Some(name) = section.name() else {
+            let text = format!("section '{kind}' is missing the 'name' property");
+            let help = format!("add `Name` with the plugin, for example `Name {}`", example(kind));
+            let error = Diagnostic::error("FL0201", Class::Missing, text).at(section.span).help(help);
+            return self.fail(vec![error]);
+        };
+        let found = table.iter().find(|plugin| answers(plugin, &name.value.value)).copied();
+        if found.is_none() {
+            let given = &name.value.value;
+            let text = format!("section '{given}' tried to instance a plugin name that doesn't exist");
+            let near = firelane_conf::suggest::nearest(given, names);
+            let near = near.map_or(String::new(), |near| format!("did you mean `{near}`? "));
+            let help = format!("{near}`firelane plugins` lists all {kind}s");
+            let error = Diagnostic::error("FL0202", Class::UnknownPlugin, text).at(name.value.span).help(help);
+            return self.fail(vec![error]);
+        }
+        found
+    }
+
+    fn take_apart(&mut self, section: &Section, core: &[&str], network: bool, plugin: &str, n: usize) -> Parts {
+        let mut own = section.clone();
+        own.take(&["name"]);
+        for (key, reason) in WITHOUT_EFFECT {
+            if !own.take(&[key]).entries.is_empty() {
+                self.warn(section, key, "FL0403", reason);
+            }
+        }
+        let core = own.take(core);
+        let is_network = |key: &str| key == "tls" || key.starts_with("tls.") || key.starts_with("net.");
+        let split = if network { own.take_where(is_network) } else { own.take(&[]) };
+        let alias = section.get("alias").map(|entry| entry.value.value.clone());
+        let name = alias.unwrap_or_else(|| format!("{plugin}.{n}")).into();
+        Parts { name, core, network: split, own }
+    }
+
+    fn core<T: serde::de::DeserializeOwned>(&mut self, parts: &Parts) -> Option<T> {
+        let core = parts.core.parse::<T>(&parts.name).map_err(|errors| {
+            errors.into_iter().map(|error| error.class(Class::CoreValue)).collect::<Vec<_>>()
+        });
+        core.map_or_else(|errors| self.fail(errors), Some)
+    }
+
+    fn cx<'b>(&'b self, parts: &'b Parts, section: &'b Section, workers: Option<usize>) -> BuildCx<'b> {
+        BuildCx {
+            instance: &parts.name,
+            section,
+            network: &parts.network,
+            workers,
+            parsers: self.parsers,
+            service: self.service,
+            warnings: &self.warnings,
+        }
+    }
+
+    fn tag(&mut self, text: Option<&str>, section: &Section) -> Option<Option<Tag>> {
+        match text.map(Tag::new).transpose() {
+            Ok(tag) => Some(tag),
+            Err(error) => {
+                let span = section.get("tag").map_or(section.span, |entry| entry.value.span);
+                self.fail(vec![Diagnostic::error("FL0203", Class::CoreValue, error.to_string()).at(span)])
+            }
+        }
+    }
+
+    fn matcher(&mut self, pattern: Option<&str>, regex: Option<&str>, section: &Section) -> Option<Matcher> {
+        let regex = match regex.map(Regex::new).transpose() {
+            Ok(regex) => regex.map(Arc::new),
+            Err(error) => {
+                let span = section.get("match_regex").map_or(section.span, |entry| entry.value.span);
+                let text = format!("invalid regular expression: {error}");
+                return self.fail(vec![Diagnostic::error("FL0206", Class::CoreValue, text).at(span)]);
+            }
+        };
+        Some(Matcher { pattern: pattern.map(Match::new), regex })
+    }
+
+    /// Two instances of one name would share a line in the metrics.
+    fn same_names(&mut self, sections: &[Section], names: impl Iterator<Item = Arc<str>>) {
+        let mut seen = std::collections::HashSet::new();
+        for (section, name) in sections.iter().zip(names) {
+            if !seen.insert(name.clone()) {
+                self.warn(section, "alias", "FL0404", "another input has the same name: their metrics are added up");
+            }
+        }
+    }
+
+    fn warn(&mut self, section: &Section, key: &str, code: &'static str, reason: &str) {
+        let entry = section.get(key);
+        let span = entry.map_or(section.span, |entry| entry.key.span);
+        let value = entry.map_or(String::new(), |entry| format!("`{} {}`: ", entry.key.value, entry.value.value));
+        self.warnings.push(Diagnostic::warning(code, format!("{value}{reason}")).at(span));
+    }
+
+    fn fail<T>(&mut self, errors: Vec<Diagnostic>) -> Option<T> {
+        self.errors.extend(errors);
+        None
+    }
+}
+
+fn example(kind: &str) -> &'static str {
+    match kind {
+        "input" => "forward",
+        "filter" => "grep",
+        _ => "stdout",
+    }
+}
+
+/// A section as text: what a reload compares to tell whether an input may run on.
+fn fingerprint(section: &Section) -> String {
+    let line = |entry: &firelane_conf::Entry| format!("{}\0{}\n", entry.key.value, entry.value.value);
+    section.entries.iter().map(line).collect()
+}
+
+impl Plan {
+    /// Number of inputs, filters and outputs.
+    pub fn sizes(&self) -> (usize, usize, usize) {
+        (self.inputs.len(), self.filters.len(), self.outputs.len())
+    }
+
+    /// Names of outputs whose `Retry_Limit` is absent.
+    pub fn unlimited_retries(&self) -> Vec<Arc<str>> {
+        let unlimited = self.outputs.iter().filter(|output| output.retry_limit == RetryLimit::Unlimited);
+        unlimited.map(|output| output.name.clone()).collect()
+    }
+}
+
+/// The base folder of a configuration file.
+pub fn base_of(path: &std::path::Path) -> PathBuf {
+    path.parent().map_or_else(|| PathBuf::from("."), PathBuf::from)
+}
