@@ -6,13 +6,18 @@
 //!
 //! Not here: sockets, clocks, threads, allocation per record.
 
+pub mod draft;
 pub mod map;
 pub mod msgpack;
+pub mod pattern;
 pub mod records;
+pub mod set;
 pub mod tag;
 pub mod time;
 
+pub use draft::{Draft, Scratch};
 pub use map::MapWriter;
+pub use pattern::Match;
 pub use records::{Event, Records, RecordsBuf, RecordsError, Shape};
 pub use tag::{Tag, TagError};
 pub use time::Timestamp;

@@ -289,22 +289,29 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The pairs of a map given as raw bytes; empty for anything but a map.
+/// The pairs of the map in `raw`: raw key, raw value; none for anything but a map.
+#[inline]
+pub fn pairs(raw: &[u8]) -> Pairs<'_> {
+    match read(raw) {
+        Some((Token::Map(count), used)) => bare_pairs(raw.get(used..).unwrap_or_default(), count),
+        _ => bare_pairs(&[], 0),
+    }
+}
+
+/// The `count` pairs that lie behind each other in `raw`, without a map head.
+#[inline]
+pub fn bare_pairs(raw: &[u8], count: u32) -> Pairs<'_> {
+    Pairs {
+        reader: Reader::new(raw),
+        left: count,
+    }
+}
+
+/// Iterator over pairs given as raw bytes: raw key, raw value.
 #[derive(Debug, Clone)]
 pub struct Pairs<'a> {
     reader: Reader<'a>,
     left: u32,
-}
-
-/// The pairs of the map in `raw`: raw key, raw value.
-#[inline]
-pub fn pairs(raw: &[u8]) -> Pairs<'_> {
-    let mut reader = Reader::new(raw);
-    let left = match reader.token() {
-        Some(Token::Map(n)) => n,
-        _ => 0,
-    };
-    Pairs { reader, left }
 }
 
 impl<'a> Iterator for Pairs<'a> {
