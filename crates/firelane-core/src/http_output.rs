@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use firelane_record::set::RecordSet;
 
-use crate::{Cause, ChunkView, Limits};
+use crate::{Cause, ChunkView, GroupBy, Limits};
 
 /// One request and the records it carries.
 #[derive(Debug, Clone)]
@@ -66,7 +66,13 @@ pub trait HttpOutput: Send + Sync + 'static {
     /// What it takes at once.
     fn limits(&self) -> Limits;
 
-    /// The requests for a chunk, mostly one; exact sizes are known only here. Runs on the CPU pool.
+    /// What may share a chunk: all of one tag, or anything. Keys per record are for outputs of their own.
+    fn group_by(&self) -> GroupBy {
+        GroupBy::Tag
+    }
+
+    /// The requests for a chunk, mostly one; exact sizes are known only here. Runs on the CPU pool. Records that no
+    /// request covers are discarded as refused: nothing could be made of them.
     fn encode(&self, chunk: ChunkView<'_>) -> Vec<HttpRequest>;
 
     /// What an answer means.
