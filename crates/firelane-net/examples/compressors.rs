@@ -106,9 +106,12 @@ fn sample() -> Vec<u8> {
             text.push(' ');
         }
         let line = format!(
-            "{{\"date\":1769{:06}.{:06},\"container_id\":\"{:016x}{:016x}\",\"container_name\":\"/app-{}\",\"source\":\"stdout\",\
-             \"log\":\"2026-01-02T03:04:{:02}.{:03}Z INFO [worker-{}] {text}id={:08x} took={}us\",\"ecs_cluster\":\"prod\",\
-             \"ecs_task_arn\":\"arn:aws:ecs:eu-central-1:123456789012:task/prod/0123456789abcdef0123456789abcdef\"}}\n",
+            "{{\"date\":1769{:06}.{:06},\"container_id\":\"{:016x}{:016x}\",\"container_name\":\"/app-{}\",\
+             \"source\":\"stdout\",\
+             \"log\":\"2026-01-02T03:04:{:02}.{:03}Z INFO [worker-{}] {text}id={:08x} took={}us\",\
+             \"ecs_cluster\":\"prod\",\
+             \"ecs_task_arn\":\"arn:aws:ecs:eu-central-1:123456789012:task/prod/\
+             0123456789abcdef0123456789abcdef\"}}\n",
             random() % 1_000_000,
             random() % 1_000_000,
             0xfeed_u64,

@@ -1,11 +1,11 @@
 //! Compression of request bodies, and decompression that hostile input cannot blow up.
 //!
-//! A [`Compressor`] keeps its tables between bodies: make one per route and reuse it. gzip is written as one member
-//! with mtime 0 (like Fluent Bit's), zstd as one frame that tells its size.
+//! A [`Compressor`] keeps its tables between bodies: make one per route and reuse it. gzip is written as one
+//! member with mtime 0 (like Fluent Bit's), zstd as one frame that tells its size.
 //!
-//! [`decompress`] stops at an explicit number of output bytes, whatever the input announces: gzip (any number of
-//! members one after the other), zlib, raw deflate, zstd (any number of frames, window at most 8 MiB or the limit).
-//! snappy is not here.
+//! [`decompress`] stops at an explicit number of output bytes, whatever the input announces: gzip (any number
+//! of members one after the other), zlib, raw deflate, zstd (any number of frames, window at most 8 MiB or
+//! the limit). snappy is not here.
 
 use std::io::{self, Read};
 
@@ -185,7 +185,8 @@ impl Compressor {
     pub fn compress(&mut self, body: &[u8]) -> Result<Bytes, CompressError> {
         match &mut self.engine {
             Engine::Gzip { deflate, buffer } => {
-                // The worst case is slightly above the input; the buffer stays, the result is copied at its own size.
+                // The worst case is slightly above the input; the buffer stays, the result is copied at its
+                // own size.
                 let bound = deflate.gzip_compress_bound(body.len());
                 if buffer.len() < bound {
                     buffer.resize(bound, 0);
@@ -251,7 +252,8 @@ fn capped(
 
 /// A zlib header: method 8 and a checksum over two bytes; raw deflate does not look like that.
 fn is_zlib(body: &[u8]) -> bool {
-    matches!(body, [cmf, flags, ..] if cmf & 0x0f == 8 && (u16::from(*cmf) * 256 + u16::from(*flags)) % 31 == 0)
+    let [cmf, flags, ..] = body else { return false };
+    cmf & 0x0f == 8 && (u16::from(*cmf) * 256 + u16::from(*flags)) % 31 == 0
 }
 
 fn damaged(name: &'static str, error: &io::Error) -> DecompressError {

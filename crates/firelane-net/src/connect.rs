@@ -1,7 +1,7 @@
 //! Opening connections: name look-up, TCP or unix socket, proxy, TLS, all within `net.connect_timeout`.
 //!
-//! Addresses are tried in the resolver's order; each gets its part of the time that is left, so that one silent
-//! address does not use up the whole deadline.
+//! Addresses are tried in the resolver's order; each gets its part of the time that is left, so that one
+//! silent address does not use up the whole deadline.
 
 use std::fmt;
 use std::io;
@@ -138,7 +138,8 @@ impl Connector {
         })
     }
 
-    /// Goes through an HTTP proxy: by a tunnel where TLS is on, else plainly (the caller then writes absolute URIs).
+    /// Goes through an HTTP proxy: by a tunnel where TLS is on, else plainly (the caller then writes absolute
+    /// URIs).
     #[must_use]
     pub fn with_proxy(mut self, proxy: Option<Proxy>) -> Self {
         self.proxy = proxy;

@@ -1,16 +1,18 @@
 //! The outside world: connections, listeners, HTTP/1.1 both ways, TLS, names, compression, waiting times.
 //!
 //! Only this crate knows hyper, rustls, hickory and the compressors. Plugins describe what they want with
-//! [`NetConfig`] and [`TlsConfig`] (their field docs are the manual of the `net.*` and `tls.*` properties), build the
-//! runtime values without any effect but reading files ([`ClientTls`], [`ServerTls`], [`Connector`], [`HttpClient`]),
-//! and do I/O with them. Every call to the outside has a deadline; every buffer has a bound.
+//! [`NetConfig`] and [`TlsConfig`] (their field docs are the manual of the `net.*` and `tls.*` properties),
+//! build the runtime values without any effect but reading files ([`ClientTls`], [`ServerTls`],
+//! [`Connector`], [`HttpClient`]), and do I/O with them. Every call to the outside has a deadline; every
+//! buffer has a bound.
 //!
 //! ```text
 //! out:  NetConfig + TlsConfig -> Connector -> Stream          HttpClient = Connector + pool + HTTP/1.1
-//! in:   NetConfig + TlsConfig -> Listener  -> Incoming -> Stream          server::serve = Listener + HTTP/1.1
+//! in:   NetConfig + TlsConfig -> Listener  -> Incoming -> Stream    server::serve = Listener + HTTP/1.1
 //! ```
 //!
-//! Not here: retries beyond the one that cannot repeat anything (the engine's), what a status means (the plugin's).
+//! Not here: retries beyond the one that cannot repeat anything (the engine's), what a status means (the
+//! plugin's).
 
 mod units;
 
@@ -26,6 +28,7 @@ pub mod server;
 pub mod stream;
 pub mod tls;
 
+pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 pub use compress::{Compressor, Encoding};
 pub use connect::{ConnectError, Connector, Endpoint};
 pub use dns::{Dns, DnsError};

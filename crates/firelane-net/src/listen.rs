@@ -1,9 +1,9 @@
 //! Listening on TCP and unix sockets.
 //!
-//! [`Listener::bind`] has all the effects (and all the errors worth a message); accepting comes later. A TLS handshake
-//! belongs to the connection's own task ([`Incoming::establish`]), so a slow client holds up nobody.
-//! A unix socket's file replaces a socket left by an earlier run, never a file of another kind, and goes away with the
-//! listener unless another process has put its own there meanwhile.
+//! [`Listener::bind`] has all the effects (and all the errors worth a message); accepting comes later. A TLS
+//! handshake belongs to the connection's own task ([`Incoming::establish`]), so a slow client holds up
+//! nobody. A unix socket's file replaces a socket left by an earlier run, never a file of another kind, and
+//! goes away with the listener unless another process has put its own there meanwhile.
 
 use std::fmt;
 use std::io;

@@ -1,7 +1,7 @@
 //! HTTP proxies: which one to use, and the CONNECT tunnel through it.
 //!
-//! An explicit `proxy` property wins. Else `HTTPS_PROXY` (for TLS) and `HTTP_PROXY` (for both, as Fluent Bit reads
-//! it) are looked at, in capitals and in small letters, unless `NO_PROXY` names the destination or
+//! An explicit `proxy` property wins. Else `HTTPS_PROXY` (for TLS) and `HTTP_PROXY` (for both, as Fluent Bit
+//! reads it) are looked at, in capitals and in small letters, unless `NO_PROXY` names the destination or
 //! `net.proxy_env_ignore` is on. Only `http://` proxies; what goes through a tunnel is encrypted end to end.
 
 use std::fmt;
@@ -141,7 +141,8 @@ impl Proxy {
         }
         ask.push_str("User-Agent: Fluent-Bit\r\n\r\n");
         stream.write_all(ask.as_bytes()).await?;
-        // Behind the blank line the destination speaks. It speaks second in TLS, so nothing of it is lost here.
+        // Behind the blank line the destination speaks. It speaks second in TLS, so nothing of it is lost
+        // here.
         let mut answer = Vec::with_capacity(512);
         while !answer.ends_with(b"\r\n\r\n") {
             if answer.len() >= ANSWER_MAX {
@@ -195,7 +196,8 @@ fn split_port(address: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// `NO_PROXY`: `*`, a host, a domain (with or without leading dot) and all below it, each with or without port.
+/// `NO_PROXY`: `*`, a host, a domain (with or without leading dot) and all below it, each with or without
+/// port.
 fn is_exempt(list: &str, host: &str, port: u16) -> bool {
     let host = host.to_ascii_lowercase();
     list.split([',', ' '])
@@ -260,7 +262,8 @@ mod tests {
         parsed(
             "socks5://u:secret@proxy:1",
             Err(
-                "`proxy proxy:1` is no usable proxy: only `http://` proxies are supported; write `http://HOST:PORT`",
+                "`proxy proxy:1` is no usable proxy: only `http://` proxies are supported; \
+                 write `http://HOST:PORT`",
             ),
         );
         parsed(

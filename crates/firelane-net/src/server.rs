@@ -1,10 +1,10 @@
 //! A small HTTP/1.1 server over a [`Listener`]: for inputs that take records by HTTP.
 //!
-//! Limits: [`ServerOptions`]. A body beyond its limit is answered 413, a header beyond [`HEAD_MAX`] 431, a client that
-//! takes too long for its header or between two pieces of its body is cut off. Other clients notice nothing.
-//! A handler may take its time: that is back-pressure, and only its own connection waits.
-//! When told to stop, it closes idle connections, lets requests in flight finish, and cuts off what is left at the
-//! deadline. Not here: chunked responses, HTTP/2, routes.
+//! Limits: [`ServerOptions`]. A body beyond its limit is answered 413, a header beyond [`HEAD_MAX`] 431, a
+//! client that takes too long for its header or between two pieces of its body is cut off. Other clients
+//! notice nothing. A handler may take its time: that is back-pressure, and only its own connection waits.
+//! When told to stop, it closes idle connections, lets requests in flight finish, and cuts off what is left
+//! at the deadline. Not here: chunked responses, HTTP/2, routes.
 
 use std::convert::Infallible;
 use std::future::Future;

@@ -187,7 +187,8 @@ impl HttpClient {
             .await
             .map_err(|_| sending.timeout(Phase::Body, limit))?;
         let kept = read.map_err(|error| sending.failed(error, false, &moved))?;
-        // An answer before the end of the request (413 for example): cut off, or the rest would still be written.
+        // An answer before the end of the request (413 for example): cut off, or the rest would still be
+        // written.
         if kept.whole && sending.is_out(&moved) {
             connection.uses += 1;
             let worn = inner.uses_max != 0 && connection.uses >= inner.uses_max;

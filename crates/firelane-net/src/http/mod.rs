@@ -1,17 +1,17 @@
 //! A pooled HTTP/1.1 client for one destination.
 //!
-//! Wire: `Content-Length` always, never chunked; header names in title case (`User-Agent`), in the order given,
-//! after `Host` (port left out for 80 and 443); redirects are not followed. A body is one [`Bytes`], handed to the
-//! socket as it is.
+//! Wire: `Content-Length` always, never chunked; header names in title case (`User-Agent`), in the order
+//! given, after `Host` (port left out for 80 and 443); redirects are not followed. A body is one [`Bytes`],
+//! handed to the socket as it is.
 //!
 //! Each request ends: connecting within `net.connect_timeout`; writing while bytes move at least every
-//! `net.io_timeout` (60 s where 0), at most [`WRITE_MAX`]; the whole response within [`RESPONSE_LIMIT`] or what
-//! [`HttpClient::response_timeout`] says. Of a response body `response_limit` bytes are kept, the rest is read and
-//! thrown away up to [`DRAIN_MAX`], beyond that the connection is closed.
+//! `net.io_timeout` (60 s where 0), at most [`WRITE_MAX`]; the whole response within [`RESPONSE_LIMIT`] or
+//! what [`HttpClient::response_timeout`] says. Of a response body `response_limit` bytes are kept, the rest
+//! is read and thrown away up to [`DRAIN_MAX`], beyond that the connection is closed.
 //!
-//! On failure the error says whether the peer may have taken the request ([`HttpError::is_ambiguous`]). Where it
-//! cannot have (a pooled connection turned out closed before the request was out whole), one fresh connection is
-//! tried before the caller hears of it. No other retries here.
+//! On failure the error says whether the peer may have taken the request ([`HttpError::is_ambiguous`]). Where
+//! it cannot have (a pooled connection turned out closed before the request was out whole), one fresh
+//! connection is tried before the caller hears of it. No other retries here.
 
 mod client;
 

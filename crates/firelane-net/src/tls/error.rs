@@ -36,8 +36,8 @@ pub enum TlsError {
     },
     /// A private key under a password.
     #[error(
-        "`{}` is encrypted and `tls.key_passwd` is not supported; decrypt it once with `openssl pkey -in OLD -out NEW` \
-         and protect the file by its permissions",
+        "`{}` is encrypted and `tls.key_passwd` is not supported; decrypt it once with \
+         `openssl pkey -in OLD -out NEW` and protect the file by its permissions",
         .path.display()
     )]
     EncryptedKey {

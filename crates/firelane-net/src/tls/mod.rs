@@ -1,10 +1,11 @@
 //! TLS by rustls with ring: the `tls*` properties, and the client and server settings made from them.
 //!
-//! The chain is checked against `tls.ca_file`/`tls.ca_path`, else the system's bundle. The peer's name is checked
-//! too unless `tls.verify_hostname off` is *written*: Fluent Bit's default accepts any name that a trusted
-//! authority signed; we keep that only for who asks for it. `tls.verify off` accepts anything and is warned about.
-//! Not supported, and refused with a reason: encrypted private keys, own cipher lists, TLS below 1.2.
-//! All files are read by [`ClientTls::build`] and [`ServerTls::build`]; nothing is read while connections are made.
+//! The chain is checked against `tls.ca_file`/`tls.ca_path`, else the system's bundle. The peer's name is
+//! checked too unless `tls.verify_hostname off` is *written*: Fluent Bit's default accepts any name that a
+//! trusted authority signed; we keep that only for who asks for it. `tls.verify off` accepts anything and is
+//! warned about. Not supported, and refused with a reason: encrypted private keys, own cipher lists, TLS
+//! below 1.2. All files are read by [`ClientTls::build`] and [`ServerTls::build`]; nothing is read while
+//! connections are made.
 
 mod error;
 mod verify;
@@ -119,7 +120,8 @@ impl TlsConfig {
         bool::from(self.tls)
     }
 
-    /// Properties that are set but change nothing or weaken the connection: name and reason, to be warned about.
+    /// Properties that are set but change nothing or weaken the connection: name and reason, to be warned
+    /// about.
     pub fn unsupported(&self) -> Vec<(&'static str, &'static str)> {
         let mut list = Vec::new();
         if self.debug.is_some() {
@@ -221,7 +223,8 @@ impl TlsConfig {
                 paths.push(entry.map_err(unreadable)?.path());
             }
             paths.sort();
-            // The folder is the system administrator's: files that hold no certificate are none of our business.
+            // The folder is the system administrator's: files that hold no certificate are none of our
+            // business.
             for path in paths.iter().filter(|path| path.is_file()) {
                 if let Ok(found) = certificates(path) {
                     roots.add_parsable_certificates(found);

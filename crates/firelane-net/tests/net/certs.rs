@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use firelane_net::TlsConfig;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
-/// A folder with `ca.pem`, `server.pem` and `server.key` (for the given names), `client.pem` and `client.key`.
+/// A folder with `ca.pem`, `server.pem` and `server.key` (for the given names), `client.pem` and
+/// `client.key`.
 pub(crate) struct Certs {
     folder: tempfile::TempDir,
 }

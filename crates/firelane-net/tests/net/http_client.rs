@@ -211,7 +211,8 @@ async fn a_body_that_stalls_ends_at_the_deadline() {
 
 #[tokio::test]
 async fn connections_are_limited() {
-    // Scenario: one connection allowed, two requests at once. Guarantees: the second waits and reuses the first's.
+    // Scenario: one connection allowed, two requests at once. Guarantees: the second waits and reuses the
+    // first's.
     let net = NetConfig {
         max_worker_connections: 1,
         ..NetConfig::default()
@@ -234,7 +235,8 @@ async fn a_bad_target_is_our_own_fault() {
 
 #[tokio::test]
 async fn an_early_refusal_is_an_answer() {
-    // Scenario: 413 after the first bytes of a large body. Guarantees: the status is seen, the connection is not kept.
+    // Scenario: 413 after the first bytes of a large body. Guarantees: the status is seen, the connection is
+    // not kept.
     let refusal = "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n";
     let (endpoint, peer) = play(vec![
         vec![ReadSome(1000), Write(refusal), Hang],

@@ -151,7 +151,8 @@ async fn slow_and_broken_clients_are_cut_off() {
 
 #[tokio::test]
 async fn the_limit_of_connections_holds() {
-    // Scenario: one connection allowed and held idle. Guarantees: the second is served once the first is cut off.
+    // Scenario: one connection allowed and held idle. Guarantees: the second is served once the first is cut
+    // off.
     let server = start(
         ServerOptions {
             connections_max: 1,
