@@ -1,0 +1,196 @@
+//! `grep`: keeps or drops records by regular expressions over their fields.
+//!
+//! `logical_op legacy` (the default): rules run in file order; a `regex` that matches keeps the record at once, one
+//! that does not drops it, an `exclude` that matches drops it, and who passes all is kept. So only the first `regex`
+//! ever decides. `and`, `or`: all rules are of one kind; the record is kept (`regex`) or dropped (`exclude`) if all,
+//! or any, match. Only strings match; a missing field does not.
+
+use firelane_conf::{Class, Diagnostic, Entry};
+use firelane_core::plugin::BuiltFilter;
+use firelane_core::{BuildCx, Fate, Filter, FilterConfig, FilterCx, FilterPlugin, Reason, Stability};
+use firelane_parse::Regex;
+use firelane_record::draft::Draft;
+use firelane_record::msgpack;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::rules::{Field, entries, problem, regex};
+
+/// The plugin.
+pub static PLUGIN: FilterPlugin =
+    FilterPlugin::new::<Config>("grep", "Keeps or drops records by regular expressions", Stability::Stable);
+
+/// Properties of `[FILTER] Name grep`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Config {
+    /// `KEY REGEX`: what to keep. KEY is a name, or an accessor such as `$a['b'][0]`. May be given several times.
+    regex: Vec<String>,
+    /// `KEY REGEX`: what to drop. May be given several times.
+    exclude: Vec<String>,
+    /// How rules go together: `legacy`, `and`, `or`.
+    logical_op: Option<String>,
+}
+
+impl FilterConfig for Config {
+    fn build(self, cx: &BuildCx<'_>) -> Result<BuiltFilter, Vec<Diagnostic>> {
+        let mut errors = Vec::new();
+        let mut rules = Vec::new();
+        for entry in entries(cx, &["regex", "exclude"]) {
+            match rule(entry) {
+                Ok(rule) => rules.push(rule),
+                Err(error) => errors.push(error),
+            }
+        }
+        let op = op(self.logical_op.as_deref(), cx).map_err(|error| errors.push(error)).unwrap_or_default();
+        let excludes = rules.iter().filter(|rule| rule.exclude).count();
+        if op != Op::Legacy && excludes > 0 && excludes < rules.len() {
+            let text = "`regex` and `exclude` rules cannot be mixed under `logical_op and` or `or`";
+            let error = Diagnostic::error("FL0611", Class::Value, text).at(cx.section.span);
+            errors.push(error.help("use two grep filters, one for each kind"));
+        }
+        if errors.is_empty() {
+            Ok(BuiltFilter::Filter(Box::new(Grep { rules: rules.into(), op })))
+        } else {
+            Err(errors)
+        }
+    }
+}
+
+fn op(given: Option<&str>, cx: &BuildCx<'_>) -> Result<Op, Diagnostic> {
+    let Some(given) = given else { return Ok(Op::Legacy) };
+    match given.to_ascii_lowercase().as_str() {
+        "legacy" => Ok(Op::Legacy),
+        "and" => Ok(Op::And),
+        "or" => Ok(Op::Or),
+        _ => {
+            let span = cx.section.get("logical_op").map_or(cx.section.span, |entry| entry.value.span);
+            let text = format!("`{given}` is no `logical_op`");
+            Err(Diagnostic::error("FL0612", Class::Value, text).at(span).help("`legacy`, `and` or `or`"))
+        }
+    }
+}
+
+/// Only the first blank separates: the others belong to the expression.
+fn rule(entry: &Entry) -> Result<Rule, Diagnostic> {
+    let text = entry.value.value.trim();
+    let Some((key, pattern)) = text.split_once([' ', '\t']) else {
+        let text = format!("`{} {text}` has no regular expression", entry.key.value);
+        return Err(problem("FL0613", entry, text).help("`KEY REGEX`, for example `log ^ERROR`"));
+    };
+    Ok(Rule {
+        exclude: entry.key.value.eq_ignore_ascii_case("exclude"),
+        field: Field::accessor(entry, key)?,
+        regex: regex(entry, pattern.trim())?,
+    })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Op {
+    #[default]
+    Legacy,
+    And,
+    Or,
+}
+
+struct Rule {
+    exclude: bool,
+    field: Field,
+    regex: Regex,
+}
+
+impl Rule {
+    #[inline]
+    fn matches(&self, record: &Draft<'_>) -> bool {
+        let text = self.field.get(record).and_then(msgpack::str_bytes);
+        text.is_some_and(|text| self.regex.is_match(text))
+    }
+}
+
+struct Grep {
+    rules: Box<[Rule]>,
+    op: Op,
+}
+
+impl Filter for Grep {
+    fn edit(&self, record: &mut Draft<'_>, _: &FilterCx<'_>) -> Fate {
+        let keep = match (self.op, self.rules.first()) {
+            (_, None) => true,
+            (Op::Legacy, _) => legacy(&self.rules, record),
+            (Op::And, Some(first)) => self.rules.iter().all(|rule| rule.matches(record)) != first.exclude,
+            (Op::Or, Some(first)) => self.rules.iter().any(|rule| rule.matches(record)) != first.exclude,
+        };
+        if keep { Fate::Keep } else { Fate::Drop(Reason::Filtered) }
+    }
+}
+
+fn legacy(rules: &[Rule], record: &Draft<'_>) -> bool {
+    for rule in rules {
+        match (rule.exclude, rule.matches(record)) {
+            (false, matched) => return matched,
+            (true, true) => return false,
+            (true, false) => {}
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{fails, run};
+
+    #[track_caller]
+    fn check(conf: &str, kept: &[&str], dropped: &[&str]) {
+        for record in kept {
+            assert_eq!(run(&PLUGIN, conf, record).as_deref(), Some(*record), "{conf}");
+        }
+        for record in dropped {
+            assert_eq!(run(&PLUGIN, conf, record), None, "{conf}: {record}");
+        }
+    }
+
+    #[test]
+    fn in_legacy_mode_the_first_regex_decides() {
+        let conf = "Regex log ^ERROR\nRegex lvl 5";
+        let kept = [r#"{"log":"ERROR x","lvl":"1"}"#, r#"{"log":"ERROR y"}"#];
+        check(conf, &kept, &[r#"{"log":"INFO","lvl":"5"}"#, r#"{"lvl":"5"}"#, r#"{"log":5}"#]);
+        check("Exclude log DEBUG\nRegex lvl 5", &[r#"{"lvl":"5"}"#], &[r#"{"log":"DEBUG","lvl":"5"}"#, r#"{"log":"x"}"#]);
+        check("Exclude log DEBUG", &[r#"{"log":"x"}"#, r#"{"log":true}"#, "{}"], &[r#"{"log":"a DEBUG"}"#]);
+    }
+
+    #[test]
+    fn nested_fields_and_line_anchors() {
+        let conf = "Regex $k8s['labels']['app'] ^web$\nExclude $arr[1] b";
+        let kept = [
+            r#"{"k8s":{"labels":{"app":"web"}},"arr":["a","b"]}"#,
+            r#"{"k8s":{"labels":{"app":"x\nweb"}}}"#,
+            r#"{"k8s":"web"}"#,
+        ];
+        check(conf, &kept, &[r#"{"k8s":{"labels":{"app":"web2"}}}"#, r#"{"k8s":{"app":"web"}}"#]);
+    }
+
+    #[test]
+    fn and_and_or() {
+        let records = [r#"{"a":"1","b":"2"}"#, r#"{"a":"1"}"#, r#"{"c":"1"}"#];
+        let [both, one, none] = records;
+        check("Logical_Op AND\nRegex a 1\nRegex b 2", &[both], &[one, none]);
+        check("Logical_Op or\nRegex a 1\nRegex b 2", &[both, one], &[none]);
+        check("Logical_Op and\nExclude a 1\nExclude b 2", &[one, none], &[both]);
+        check("Logical_Op OR\nExclude a 1\nExclude b 2", &[none], &[both, one]);
+        check("Logical_Op or\nRegex a /^Abc$/i", &[r#"{"a":"aBC"}"#], &[r#"{"a":"aBCd"}"#]);
+    }
+
+    #[test]
+    fn the_expression_keeps_its_blanks() {
+        check("Regex log  a b  c", &[r#"{"log":"a b  c"}"#], &[r#"{"log":"a b c"}"#]);
+    }
+
+    #[test]
+    fn mistakes_stop_the_start() {
+        fails(&PLUGIN, "Regex log", "`Regex log` has no regular expression");
+        fails(&PLUGIN, "Logical_Op xor\nRegex a b", "`xor` is no `logical_op`");
+        let mixed = "`regex` and `exclude` rules cannot be mixed under `logical_op and` or `or`";
+        fails(&PLUGIN, "Logical_Op and\nRegex a b\nExclude c d", mixed);
+    }
+}
