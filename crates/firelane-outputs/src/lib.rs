@@ -1,1 +1,41 @@
-//! The outputs.
+//! The outputs, one module each, and the one loop that sends over HTTP.
+//!
+//! An output over HTTP is two pure functions ([`firelane_core::HttpOutput`]) that [`driver::Http`] drives; the others
+//! implement [`firelane_core::Output`] themselves. A new one is a module with a `PLUGIN`, entered into [`OUTPUTS`].
+
+pub mod driver;
+mod payload;
+mod settings;
+mod wire;
+
+pub mod file;
+pub mod http;
+pub mod null;
+pub mod stdout;
+pub mod tcp;
+
+use firelane_core::OutputPlugin;
+
+/// Every output, by name.
+pub static OUTPUTS: &[&OutputPlugin] = &[
+    &file::PLUGIN,
+    &http::PLUGIN,
+    &null::PLUGIN,
+    &stdout::PLUGIN,
+    &tcp::PLUGIN,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_every_name_is_one_plugin() {
+        let names: Vec<_> = OUTPUTS.iter().map(|plugin| plugin.name).collect();
+        assert!(names.is_sorted(), "{names:?}");
+        for name in &names {
+            let answering = OUTPUTS.iter().filter(|plugin| plugin.answers_to(name)).count();
+            assert_eq!(answering, 1, "{name}");
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! The only HTTP send loop: encodes a chunk, sends its requests one after the other, adds up what became of them.
+//!
+//! A request that got no answer, or "not now", ends the round: what was not sent yet waits for the retry too. Refused
+//! records never hold back the others. An answer that was lost after the whole request went out makes the retry
+//! ambiguous. Deadlines are the client's ([`HttpClient`]).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use firelane_core::{
+    BoxFuture, Cause, CauseKind, Chunk, DeliverCx, GroupBy, HttpOutput, HttpRequest, HttpResponse, Judgement,
+    Limits, Outcome, Output,
+};
+use firelane_net::{HeaderName, HeaderValue, HttpClient, HttpError, Method, Request};
+use firelane_record::set::RecordSet;
+use tracing::debug;
+
+/// An output over HTTP as an [`Output`].
+pub struct Http<T> {
+    output: Arc<T>,
+    client: HttpClient,
+}
+
+impl<T: HttpOutput> Http<T> {
+    /// Sends what `output` encodes through `client`.
+    pub fn new(output: T, client: HttpClient) -> Self {
+        Self {
+            output: Arc::new(output),
+            client,
+        }
+    }
+
+    async fn send_all(&self, chunk: Chunk, cx: DeliverCx) -> Outcome {
+        let output = self.output.clone();
+        let Some(requests) = cx.encode(&chunk, move |chunk| output.encode(chunk)).await else {
+            return Outcome::retry(Cause::new(CauseKind::Panic, "the encoder panicked"));
+        };
+        let mut tally = Tally::new(&requests, chunk.records());
+        for request in requests {
+            let judgement = match self.send(&request, &cx).await {
+                Ok(judgement) => judgement,
+                Err(error) => Judgement::Unavailable(cause(&error)),
+            };
+            if !tally.take(&request.covers, judgement) {
+                break;
+            }
+        }
+        tally.outcome()
+    }
+
+    async fn send(&self, request: &HttpRequest, cx: &DeliverCx) -> Result<Judgement, HttpError> {
+        let answer = self.client.send(message(request)).await?;
+        let headers: Vec<_> = answer
+            .headers
+            .iter()
+            .map(|(name, value)| owned(name, value))
+            .collect();
+        let response = HttpResponse {
+            status: answer.status,
+            headers: &headers,
+            body: &answer.body,
+        };
+        let (status, endpoint) = (answer.status, self.client.endpoint());
+        debug!(target: "output", instance = %cx.name, %endpoint, status, bytes = request.body.len(), "answered");
+        Ok(self.output.judge(request, &response))
+    }
+}
+
+impl<T: HttpOutput> Output for Http<T> {
+    fn limits(&self) -> Limits {
+        self.output.limits()
+    }
+
+    fn group_by(&self) -> GroupBy {
+        self.output.group_by()
+    }
+
+    fn deliver(&self, chunk: Chunk, cx: DeliverCx) -> BoxFuture<'_, Outcome> {
+        Box::pin(self.send_all(chunk, cx))
+    }
+}
+
+/// The request in the client's words. Header names and values that HTTP cannot carry were refused when the output
+/// was built; those that come from records are left out here.
+fn message(request: &HttpRequest) -> Request {
+    let header = |(name, value): &(String, String)| {
+        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+        Some((name, HeaderValue::from_bytes(value.as_bytes()).ok()?))
+    };
+    Request {
+        method: Method::from_bytes(request.method.as_bytes()).unwrap_or(Method::POST),
+        target: request.target.clone(),
+        headers: request.headers.iter().filter_map(header).collect(),
+        body: request.body.clone(),
+    }
+}
+
+fn owned(name: &HeaderName, value: &HeaderValue) -> (String, String) {
+    (
+        name.as_str().to_owned(),
+        String::from_utf8_lossy(value.as_bytes()).into_owned(),
+    )
+}
+
+fn cause(error: &HttpError) -> Cause {
+    let kind = match error {
+        HttpError::Timeout { .. } => CauseKind::Timeout,
+        HttpError::Protocol { .. } | HttpError::Target { .. } => CauseKind::Protocol,
+        HttpError::Lost { .. } => CauseKind::Unavailable,
+        _ => CauseKind::Connect,
+    };
+    Cause {
+        kind,
+        text: error.to_string(),
+        ambiguous: error.is_ambiguous(),
+    }
+}
+
+/// What became of the requests of one chunk.
+#[derive(Debug)]
+struct Tally {
+    total: u32,
+    done: RecordSet,
+    refused: RecordSet,
+    refusal: Option<Cause>,
+    after: Option<Duration>,
+    failure: Option<Cause>,
+}
+
+impl Tally {
+    /// Records that no request carries are refused: the encoder could make nothing of them.
+    fn new(requests: &[HttpRequest], total: u32) -> Self {
+        let mut covered = RecordSet::none();
+        for request in requests {
+            add(&mut covered, &request.covers, total);
+        }
+        let refused = covered.complement(total);
+        let count = refused.count(total);
+        let refusal = (count > 0).then(|| {
+            let text = format!("{count} records have nothing that could be sent");
+            Cause::new(CauseKind::Refused, text)
+        });
+        Self {
+            total,
+            done: RecordSet::none(),
+            refused,
+            refusal,
+            after: None,
+            failure: None,
+        }
+    }
+
+    /// Notes an answer; says whether to go on with the next request.
+    fn take(&mut self, covers: &RecordSet, judgement: Judgement) -> bool {
+        match judgement {
+            Judgement::Accepted => add(&mut self.done, covers, self.total),
+            Judgement::Partial { failed, retry, why } => {
+                let outside = covers.complement(self.total);
+                let taken = failed.union(&outside).complement(self.total);
+                add(&mut self.done, &taken, self.total);
+                if retry {
+                    self.failure.get_or_insert(why);
+                } else {
+                    let failed = taken.union(&outside).complement(self.total);
+                    add(&mut self.refused, &failed, self.total);
+                    self.refusal.get_or_insert(why);
+                }
+            }
+            Judgement::Refused(why) => {
+                add(&mut self.refused, covers, self.total);
+                self.refusal.get_or_insert(why);
+            }
+            Judgement::Throttled { after, why } => {
+                self.after = after;
+                self.failure = Some(why);
+                return false;
+            }
+            Judgement::Unavailable(why) => {
+                self.failure = Some(why);
+                return false;
+            }
+        }
+        true
+    }
+
+    fn outcome(self) -> Outcome {
+        match (self.failure, self.refusal) {
+            (Some(why), _) => Outcome::Retry {
+                done: self.done,
+                refused: self.refused,
+                after: self.after,
+                why,
+            },
+            (None, Some(why)) => Outcome::Discard {
+                records: self.refused,
+                why,
+            },
+            (None, None) => Outcome::Delivered,
+        }
+    }
+}
+
+/// Adds `more`; a chunk may have as many requests as records, so each costs only what it covers.
+fn add(set: &mut RecordSet, more: &RecordSet, total: u32) {
+    for (from, to, inside) in more.runs(0, total) {
+        if inside {
+            set.insert_range(from..to);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn requests(covers: &[(u32, u32)]) -> Vec<HttpRequest> {
+        let request = |&(from, to): &(u32, u32)| HttpRequest {
+            method: "POST",
+            target: "/".to_owned(),
+            headers: Vec::new(),
+            body: Bytes::new(),
+            covers: RecordSet::range(from, to),
+        };
+        covers.iter().map(request).collect()
+    }
+
+    fn why(text: &str) -> Cause {
+        Cause::new(CauseKind::Unavailable, text)
+    }
+
+    #[track_caller]
+    fn check(covers: &[(u32, u32)], answers: Vec<Judgement>, want: &Outcome) {
+        let requests = requests(covers);
+        let mut tally = Tally::new(&requests, 10);
+        for (request, answer) in requests.iter().zip(answers) {
+            if !tally.take(&request.covers, answer) {
+                break;
+            }
+        }
+        assert_eq!(&tally.outcome(), want);
+    }
+
+    #[test]
+    fn outcomes_add_up() {
+        check(&[(0, 10)], vec![Judgement::Accepted], &Outcome::Delivered);
+        check(
+            &[(0, 4), (4, 10)],
+            vec![Judgement::Refused(why("no")), Judgement::Accepted],
+            &Outcome::Discard {
+                records: RecordSet::range(0, 4),
+                why: why("no"),
+            },
+        );
+        let throttled = Judgement::Throttled {
+            after: Some(Duration::from_secs(3)),
+            why: why("slow"),
+        };
+        check(
+            &[(0, 4), (4, 6), (6, 10)],
+            vec![Judgement::Accepted, throttled, Judgement::Accepted],
+            &Outcome::Retry {
+                done: RecordSet::range(0, 4),
+                refused: RecordSet::none(),
+                after: Some(Duration::from_secs(3)),
+                why: why("slow"),
+            },
+        );
+        check(
+            &[(0, 5), (5, 10)],
+            vec![
+                Judgement::Partial {
+                    failed: RecordSet::range(1, 2),
+                    retry: true,
+                    why: why("one"),
+                },
+                Judgement::Refused(why("two")),
+            ],
+            &Outcome::Retry {
+                done: RecordSet::range(1, 2)
+                    .union(&RecordSet::range(5, 10))
+                    .complement(10),
+                refused: RecordSet::range(5, 10),
+                after: None,
+                why: why("one"),
+            },
+        );
+    }
+
+    #[test]
+    fn records_without_a_request_are_refused() {
+        check(
+            &[(0, 9)],
+            vec![Judgement::Accepted],
+            &Outcome::Discard {
+                records: RecordSet::range(9, 10),
+                why: Cause::new(CauseKind::Refused, "1 records have nothing that could be sent"),
+            },
+        );
+    }
+}

@@ -1,0 +1,157 @@
+//! Appending a block to a file: whole, or not at all, or it says how much.
+//!
+//! The file is opened for each block (a block is a chunk, up to 2 MB): a rotated or removed file is never written to
+//! by accident, and tags from outside cannot use up file descriptors.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+
+/// Why a block was not appended whole.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WriteError {
+    /// Nothing of it is in the file.
+    #[error("cannot {doing} {path}: {source}")]
+    Nothing {
+        /// `open`, `write` …
+        doing: &'static str,
+        /// The file.
+        path: String,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// The first bytes are in the file and could not be taken back.
+    #[error("cannot write {path}: {source}; {written} bytes of the block stay in it")]
+    Part {
+        /// Bytes of the block that are in the file.
+        written: usize,
+        /// The file.
+        path: String,
+        /// The system's words.
+        source: io::Error,
+    },
+}
+
+/// Opens `path` for appending, creating it, and its folders where `mkdir` says so. Also says whether it is empty.
+pub(super) fn open(path: &Path, mkdir: bool) -> Result<(File, bool), WriteError> {
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    let mut opened = options.open(path);
+    if mkdir
+        && let Err(error) = &opened
+        && error.kind() == io::ErrorKind::NotFound
+        && let Some(parent) = path.parent()
+    {
+        std::fs::create_dir_all(parent).map_err(|source| nothing("create the folder of", path, source))?;
+        opened = options.open(path);
+    }
+    let file = opened.map_err(|source| nothing("open", path, source))?;
+    let is_empty = file
+        .metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.len() == 0);
+    Ok((file, is_empty))
+}
+
+/// Appends `block`. What a failed write left behind (a full disk) is cut off again, so that the next try repeats
+/// nothing; where that is not possible the error says how much stayed.
+pub(super) fn append(file: &mut File, path: &Path, block: &[u8]) -> Result<(), WriteError> {
+    let mut written = 0;
+    while written < block.len() {
+        match file.write(&block[written..]) {
+            Ok(0) => return Err(take_back(file, path, written, io::ErrorKind::WriteZero.into())),
+            Ok(n) => written += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(take_back(file, path, written, error)),
+        }
+    }
+    Ok(())
+}
+
+fn take_back(file: &mut File, path: &Path, written: usize, source: io::Error) -> WriteError {
+    if written == 0 || cut(file, written).is_ok() {
+        return nothing("write", path, source);
+    }
+    WriteError::Part {
+        written,
+        path: path.display().to_string(),
+        source,
+    }
+}
+
+/// Cuts our own `written` bytes off the end. Refuses where someone else appended behind them, and on pipes.
+fn cut(file: &mut File, written: usize) -> io::Result<()> {
+    use std::io::Seek;
+    let meta = file.metadata()?;
+    let end = file.stream_position()?;
+    if !meta.is_file() || meta.len() != end || end < written as u64 {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    file.set_len(end - written as u64)
+}
+
+fn nothing(doing: &'static str, path: &Path, source: io::Error) -> WriteError {
+    WriteError::Nothing {
+        doing,
+        path: path.display().to_string(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_made_only_when_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b/c.log");
+        let error = open(&path, false).unwrap_err();
+        assert!(
+            matches!(error, WriteError::Nothing { doing: "open", .. }),
+            "{error}"
+        );
+        let (mut file, is_empty) = open(&path, true).unwrap();
+        assert!(is_empty);
+        append(&mut file, &path, b"one\n").unwrap();
+        let (mut file, is_empty) = open(&path, false).unwrap();
+        assert!(!is_empty);
+        append(&mut file, &path, b"two\n").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"one\ntwo\n");
+    }
+
+    #[test]
+    fn a_part_is_cut_off_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let (mut file, _) = open(&path, false).unwrap();
+        append(&mut file, &path, b"kept\nhalf").unwrap();
+        let error = take_back(&mut file, &path, 4, io::ErrorKind::StorageFull.into());
+        assert!(matches!(error, WriteError::Nothing { .. }), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"kept\n");
+    }
+
+    #[test]
+    fn what_another_wrote_is_not_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let (mut file, _) = open(&path, false).unwrap();
+        append(&mut file, &path, b"half").unwrap();
+        let (mut other, _) = open(&path, false).unwrap();
+        append(&mut other, &path, b"theirs").unwrap();
+        let error = take_back(&mut file, &path, 4, io::ErrorKind::StorageFull.into());
+        assert!(matches!(error, WriteError::Part { written: 4, .. }), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"halftheirs");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_device_takes_nothing() {
+        let path = Path::new("/dev/full");
+        let (mut file, _) = open(path, false).unwrap();
+        let error = append(&mut file, path, b"x").unwrap_err();
+        assert!(
+            matches!(error, WriteError::Nothing { doing: "write", .. }),
+            "{error}"
+        );
+    }
+}

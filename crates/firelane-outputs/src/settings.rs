@@ -1,0 +1,130 @@
+//! What the outputs' `build` functions share: network settings, workers, warnings and refusals with their place.
+
+use firelane_conf::{Class, Diagnostic};
+use firelane_core::{BuildCx, Limits, Order};
+use firelane_net::{ClientTls, Connector, Endpoint, HttpClient, NetConfig, Proxy, TlsConfig};
+
+/// The `net.*` and `tls.*` properties of an instance, checked.
+pub(crate) struct Network {
+    /// `net.*`
+    pub(crate) net: NetConfig,
+    /// Where `tls on`.
+    pub(crate) tls: Option<ClientTls>,
+}
+
+impl Network {
+    /// Reads them, warning about what has no effect.
+    pub(crate) fn read(cx: &BuildCx<'_>) -> Result<Self, Vec<Diagnostic>> {
+        let mut rest = cx.network.clone();
+        let mut errors = Vec::new();
+        let own = rest.take(TlsConfig::KEYS);
+        for entry in rest.take_where(|key| key.starts_with("tls.")).entries {
+            let reason = match entry.key.value.to_ascii_lowercase() {
+                key if key.starts_with("tls.proxy.") => {
+                    "a proxy is reached without TLS, only `http://` proxies are supported"
+                }
+                key if key.starts_with("tls.windows.") => "the Windows certificate store is not supported",
+                _ => "there is no such property",
+            };
+            errors.push(refuse(cx, &entry.key.value, reason));
+        }
+        let tls = own
+            .parse::<TlsConfig>(cx.instance)
+            .map_err(|more| errors.extend(more));
+        let net = rest
+            .parse::<NetConfig>(cx.instance)
+            .map_err(|more| errors.extend(more));
+        let (Ok(tls), Ok(net)) = (tls, net) else {
+            return Err(errors);
+        };
+        for (key, reason) in net.unsupported().into_iter().chain(tls.unsupported()) {
+            warn(cx, key, reason);
+        }
+        if let Err(error) = net.source() {
+            errors.push(refuse(cx, "net.source_address", &error.to_string()));
+        }
+        let client = tls.is_on().then(|| ClientTls::build(&tls)).transpose();
+        let client = client.map_err(|error| errors.push(refuse(cx, "tls", &error.to_string())));
+        match client {
+            Ok(tls) if errors.is_empty() => Ok(Self { net, tls }),
+            _ => Err(errors),
+        }
+    }
+
+    /// A connector to `endpoint`, without a proxy.
+    pub(crate) fn connector(
+        &self,
+        cx: &BuildCx<'_>,
+        endpoint: Endpoint,
+    ) -> Result<Connector, Vec<Diagnostic>> {
+        Connector::new(endpoint, self.tls.clone(), &self.net)
+            .map_err(|error| vec![refuse(cx, "net.source_address", &error.to_string())])
+    }
+
+    /// An HTTP client for `endpoint`, through `proxy` or the one that the environment names.
+    pub(crate) fn http(
+        &self,
+        cx: &BuildCx<'_>,
+        endpoint: Endpoint,
+        proxy: Option<&str>,
+    ) -> Result<HttpClient, Vec<Diagnostic>> {
+        let env = firelane_net::proxy::process_env;
+        let proxy = Proxy::choose(proxy, &endpoint, self.tls.is_some(), &self.net, &env)
+            .map_err(|error| vec![refuse(cx, "proxy", &error.to_string())])?;
+        HttpClient::new(endpoint, self.tls.clone(), &self.net, proxy)
+            .map_err(|error| vec![refuse(cx, "net.source_address", &error.to_string())])
+    }
+}
+
+/// An error at the property `key`, or at the section where it was not written.
+pub(crate) fn refuse(cx: &BuildCx<'_>, key: &str, reason: &str) -> Diagnostic {
+    let entry = cx.section.get(key);
+    let span = entry.map_or(cx.section.span, |entry| entry.value.span);
+    Diagnostic::error("FL0301", Class::Init, format!("{}: {reason}", written(cx, key)))
+        .at(span)
+        .plugin(cx.instance)
+}
+
+/// A warning at the property `key`: accepted, but not as the user may think.
+pub(crate) fn warn(cx: &BuildCx<'_>, key: &str, reason: &str) {
+    let entry = cx.section.get(key);
+    let span = entry.map_or(cx.section.span, |entry| entry.key.span);
+    let warning = Diagnostic::warning("FL0405", format!("{}: {reason}", written(cx, key))).at(span);
+    cx.warnings.push(warning.plugin(cx.instance));
+}
+
+fn written(cx: &BuildCx<'_>, key: &str) -> String {
+    let secret = ["passwd", "password", "secret", "shared_key", "token"];
+    match cx.section.get(key) {
+        Some(entry) if !secret.iter().any(|word| key.contains(word)) => {
+            format!("`{key} {}`", entry.value.value)
+        }
+        _ => format!("`{key}`"),
+    }
+}
+
+/// Limits of an output that Fluent Bit gives `default` workers: with one, order is kept.
+pub(crate) fn limits(cx: &BuildCx<'_>, default: usize) -> Limits {
+    let workers = cx.workers.unwrap_or(default).max(1);
+    Limits {
+        order: if workers == 1 {
+            Order::PerStream
+        } else {
+            Order::Any
+        },
+        in_flight_max: workers,
+        ..Limits::default()
+    }
+}
+
+/// Limits of an output whose chunks must follow each other, whatever `workers` says.
+pub(crate) fn serial(cx: &BuildCx<'_>) -> Limits {
+    if cx.workers.is_some_and(|workers| workers > 1) {
+        warn(
+            cx,
+            "workers",
+            "this output writes one chunk after the other to keep their order",
+        );
+    }
+    Limits::default()
+}
