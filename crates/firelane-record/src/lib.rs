@@ -6,13 +6,18 @@
 //!
 //! Not here: sockets, clocks, threads, allocation per record.
 
+pub mod accessor;
 pub mod draft;
+#[doc(hidden)]
+pub mod fuzz;
+pub mod json;
 pub mod map;
 pub mod msgpack;
 pub mod pattern;
 pub mod records;
 pub mod set;
 pub mod tag;
+pub mod text;
 pub mod time;
 
 pub use draft::{Draft, Scratch};

@@ -271,6 +271,12 @@ impl<'a> Reader<'a> {
         self.at
     }
 
+    /// Whether nothing is left.
+    #[inline]
+    pub fn is_done(&self) -> bool {
+        self.at >= self.buf.len()
+    }
+
     /// The next token; container heads are one token, their elements follow. `None` at the end.
     #[inline]
     pub fn token(&mut self) -> Option<Token<'a>> {
