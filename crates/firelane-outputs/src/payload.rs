@@ -3,8 +3,8 @@
 //! Straight from the raw records into one buffer, sized by estimate; no tree of values.
 
 use firelane_core::{BuildCx, Chunk};
-use firelane_record::Event;
-use firelane_record::json::{self, DateFormat, JsonOptions};
+use firelane_record::json::{DateFormat, JsonOptions};
+use firelane_record::{Event, Tag};
 
 use crate::settings::warn;
 
@@ -46,21 +46,23 @@ impl Payload {
     /// `json_date_key` and `json_date_format` as they were written; an unknown format is warned about and read as
     /// `double`, as Fluent Bit does.
     pub(crate) fn new(cx: &BuildCx<'_>, format: Format, key: Option<&str>, date: Option<&str>) -> Self {
-        let mut json = plain_json(cx);
-        let off = |key: &&str| {
+        let format_of = |name: &str| {
+            let known = DateFormat::from_name(name);
+            if known.is_none() {
+                warn(cx, "json_date_format", "no such format, `double` is used");
+            }
+            known.unwrap_or_default()
+        };
+        let key_is_off = |key: &str| {
             ["false", "off", "no"]
                 .iter()
                 .any(|word| key.eq_ignore_ascii_case(word))
         };
-        json.date_key = Some(key.unwrap_or("date"))
-            .filter(|key| !off(key))
-            .map(Into::into);
-        if let Some(name) = date {
-            match DateFormat::by_name(name) {
-                Some(format) => json.date_format = format,
-                None => warn(cx, "json_date_format", "no such format, `double` is used"),
-            }
-        }
+        let date_format = date.map(format_of).unwrap_or_default();
+        let json = match key.unwrap_or("date") {
+            key if key_is_off(key) => plain_json(cx),
+            key => plain_json(cx).with_date(key, date_format),
+        };
         if format == Format::Msgpack {
             for (name, _) in [("json_date_key", key), ("json_date_format", date)]
                 .iter()
@@ -85,23 +87,24 @@ impl Payload {
         match self.format {
             Format::Json => {
                 out.push(b'[');
-                for (index, (_, event)) in chunk.events().enumerate() {
-                    if index > 0 {
-                        out.push(b',');
-                    }
-                    json::write_event(out, &event, &self.json);
+                for log in logs(chunk) {
+                    self.json.encode_event_of_group(&log.event, log.group, out);
+                    out.push(b',');
                 }
-                out.push(b']');
+                match out.last_mut() {
+                    Some(last @ b',') => *last = b']',
+                    _ => out.push(b']'),
+                }
             }
             Format::JsonLines => {
-                for (_, event) in chunk.events() {
-                    json::write_event(out, &event, &self.json);
+                for log in logs(chunk) {
+                    self.json.encode_event_of_group(&log.event, log.group, out);
                     out.push(b'\n');
                 }
             }
-            Format::JsonStream => chunk
-                .events()
-                .for_each(|(_, event)| json::write_event(out, &event, &self.json)),
+            Format::JsonStream => {
+                logs(chunk).for_each(|log| self.json.encode_event_of_group(&log.event, log.group, out));
+            }
             Format::Msgpack => chunk.events().for_each(|(_, event)| write_v2(&event, out)),
         }
     }
@@ -121,15 +124,35 @@ impl Payload {
     }
 }
 
-/// JSON without a date, by the service's rules for strings and numbers.
+/// JSON without a date, by the service's rules for strings.
 pub(crate) fn plain_json(cx: &BuildCx<'_>) -> JsonOptions {
-    JsonOptions {
-        escape_unicode: cx.service.escape_unicode,
-        nan_to_null: cx.service.nan_to_null,
-        date_key: None,
-        ..JsonOptions::default()
-    }
+    JsonOptions::new(cx.service.escape_unicode)
 }
+
+/// A log event of a chunk.
+pub(crate) struct Log<'a> {
+    /// Its tag.
+    pub(crate) tag: &'a Tag,
+    /// The event.
+    pub(crate) event: Event<'a>,
+    /// Attributes of the group that it stands in (OTLP resource and scope), a raw map.
+    pub(crate) group: Option<&'a [u8]>,
+}
+
+/// The log events of a chunk without the markers around groups, which are no events of anybody.
+pub(crate) fn logs(chunk: &Chunk) -> impl Iterator<Item = Log<'_>> {
+    let mut group = None;
+    chunk.events().filter_map(move |(tag, event)| {
+        if event.time.is_group_marker() {
+            group = (event.time.secs == GROUP_START).then_some(event.body);
+            return None;
+        }
+        Some(Log { tag, event, group })
+    })
+}
+
+/// Seconds of the marker that begins a group.
+const GROUP_START: i64 = 0xFFFF_FFFF;
 
 /// Appends an event in the shape `[[time, metadata], record]`, whichever it came in.
 pub(crate) fn write_v2(event: &Event<'_>, out: &mut Vec<u8>) {

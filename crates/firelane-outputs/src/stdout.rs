@@ -17,8 +17,8 @@ use firelane_record::text;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::payload::{Format, Payload};
-use crate::settings::{refuse, serial, warn};
+use crate::payload::{Format, Log, Payload, logs};
+use crate::settings::{refuse, serial};
 
 /// `[OUTPUT] Name stdout`
 pub static PLUGIN: OutputPlugin =
@@ -65,7 +65,7 @@ fn print(payload: &Payload, chunk: &Chunk) -> Vec<u8> {
     let mut out = Vec::with_capacity(payload.estimate(chunk));
     match payload.format() {
         Format::Msgpack => {
-            for (index, (tag, event)) in chunk.events().enumerate() {
+            for (index, Log { tag, event, .. }) in logs(chunk).enumerate() {
                 // Writing to a Vec cannot fail.
                 let _ = write!(out, "[{index}] ");
                 out.extend_from_slice(tag.as_bytes());

@@ -104,7 +104,7 @@ impl Block {
             return (out, missing);
         };
         for (index, (_, event)) in (0..).zip(chunk.events()) {
-            match raw.find(event.body).and_then(msgpack::text) {
+            match raw.lookup(&event).and_then(msgpack::text) {
                 Some(text) => {
                     out.extend_from_slice(text);
                     out.push(b'\n');

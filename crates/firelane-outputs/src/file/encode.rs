@@ -5,7 +5,9 @@ use std::io::Write as _;
 use firelane_core::Chunk;
 use firelane_record::json::JsonOptions;
 use firelane_record::msgpack::{self, Token};
-use firelane_record::{Event, Tag, json, text};
+use firelane_record::{Event, Tag, text};
+
+use crate::payload::logs;
 
 /// How a record becomes a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,17 +75,19 @@ impl Lines {
             names: true,
         } = &self.form
             && is_new
-            && let Some((_, event)) = chunk.events().next()
+            && let Some(first) = logs(chunk).next()
         {
             out.extend_from_slice(b"timestamp");
-            for (key, _) in msgpack::pairs(event.body) {
+            for (key, _) in msgpack::pairs(first.event.body) {
                 out.extend_from_slice(delimiter);
                 text::write_value(out, key);
             }
             out.push(b'\n');
         }
         for (tag, event) in chunk.events() {
-            self.line(tag, &event, out);
+            if !event.time.is_group_marker() || self.form == Form::Msgpack {
+                self.line(tag, &event, out);
+            }
             end(out.len());
         }
     }
@@ -95,11 +99,11 @@ impl Lines {
                 out.extend_from_slice(b": [");
                 seconds(event, out);
                 out.extend_from_slice(b", ");
-                json::write_value(out, event.body, &self.json);
+                self.json.encode_body(event.body, out);
                 out.extend_from_slice(b"]\n");
             }
             Form::Plain => {
-                json::write_value(out, event.body, &self.json);
+                self.json.encode_body(event.body, out);
                 out.push(b'\n');
             }
             Form::Csv { delimiter, .. } => {

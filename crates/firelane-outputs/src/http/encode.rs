@@ -82,8 +82,8 @@ impl Encoder {
 
     /// The request of one record; none where it has no text for a body or no map of headers.
     fn one(&self, keys: &PerRecord, index: u32, tag: &Tag, event: &Event<'_>) -> Option<HttpRequest> {
-        let body = msgpack::text(keys.body.find(event.body)?)?;
-        let map = keys.headers.find(event.body)?;
+        let body = msgpack::text(keys.body.lookup(event)?)?;
+        let map = keys.headers.lookup(event)?;
         if !matches!(msgpack::read(map), Some((msgpack::Token::Map(_), _))) {
             return None;
         }
