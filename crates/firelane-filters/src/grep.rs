@@ -9,16 +9,19 @@ use firelane_conf::{Class, Diagnostic, Entry};
 use firelane_core::plugin::BuiltFilter;
 use firelane_core::{BuildCx, Fate, Filter, FilterConfig, FilterCx, FilterPlugin, Reason, Stability};
 use firelane_parse::Regex;
+use firelane_record::accessor::Accessor;
 use firelane_record::draft::Draft;
-use firelane_record::msgpack;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::rules::{Field, entries, problem, regex};
+use crate::rules::{entries, field, problem, regex};
 
 /// The plugin.
-pub static PLUGIN: FilterPlugin =
-    FilterPlugin::new::<Config>("grep", "Keeps or drops records by regular expressions", Stability::Stable);
+pub static PLUGIN: FilterPlugin = FilterPlugin::new::<Config>(
+    "grep",
+    "Keeps or drops records by regular expressions",
+    Stability::Stable,
+);
 
 /// Properties of `[FILTER] Name grep`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -42,15 +45,20 @@ impl FilterConfig for Config {
                 Err(error) => errors.push(error),
             }
         }
-        let op = op(self.logical_op.as_deref(), cx).map_err(|error| errors.push(error)).unwrap_or_default();
+        let op = op(self.logical_op.as_deref(), cx)
+            .map_err(|error| errors.push(error))
+            .unwrap_or_default();
         let excludes = rules.iter().filter(|rule| rule.exclude).count();
         if op != Op::Legacy && excludes > 0 && excludes < rules.len() {
             let text = "`regex` and `exclude` rules cannot be mixed under `logical_op and` or `or`";
-            let error = Diagnostic::error("FL0611", Class::Value, text).at(cx.section.span);
+            let error = Diagnostic::error("FL0335", Class::BadValue, text).at(cx.section.span);
             errors.push(error.help("use two grep filters, one for each kind"));
         }
         if errors.is_empty() {
-            Ok(BuiltFilter::Filter(Box::new(Grep { rules: rules.into(), op })))
+            Ok(BuiltFilter::Filter(Box::new(Grep {
+                rules: rules.into(),
+                op,
+            })))
         } else {
             Err(errors)
         }
@@ -64,9 +72,14 @@ fn op(given: Option<&str>, cx: &BuildCx<'_>) -> Result<Op, Diagnostic> {
         "and" => Ok(Op::And),
         "or" => Ok(Op::Or),
         _ => {
-            let span = cx.section.get("logical_op").map_or(cx.section.span, |entry| entry.value.span);
+            let span = cx
+                .section
+                .get("logical_op")
+                .map_or(cx.section.span, |entry| entry.value.span);
             let text = format!("`{given}` is no `logical_op`");
-            Err(Diagnostic::error("FL0612", Class::Value, text).at(span).help("`legacy`, `and` or `or`"))
+            Err(Diagnostic::error("FL0336", Class::BadValue, text)
+                .at(span)
+                .help("`legacy`, `and` or `or`"))
         }
     }
 }
@@ -76,13 +89,22 @@ fn rule(entry: &Entry) -> Result<Rule, Diagnostic> {
     let text = entry.value.value.trim();
     let Some((key, pattern)) = text.split_once([' ', '\t']) else {
         let text = format!("`{} {text}` has no regular expression", entry.key.value);
-        return Err(problem("FL0613", entry, text).help("`KEY REGEX`, for example `log ^ERROR`"));
+        return Err(problem("FL0337", entry, text).help("`KEY REGEX`, for example `log ^ERROR`"));
     };
     Ok(Rule {
-        exclude: entry.key.value.eq_ignore_ascii_case("exclude"),
-        field: Field::accessor(entry, key)?,
+        exclude: entry.key.value == "exclude",
+        field: grep_field(entry, key)?,
         regex: regex(entry, pattern.trim())?,
     })
+}
+
+/// Here the `$` of an accessor may be left out.
+fn grep_field(entry: &Entry, key: &str) -> Result<Accessor, Diagnostic> {
+    if key.contains("['") && !key.starts_with('$') {
+        field(entry, &format!("${key}"))
+    } else {
+        field(entry, key)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -95,15 +117,16 @@ enum Op {
 
 struct Rule {
     exclude: bool,
-    field: Field,
+    field: Accessor,
     regex: Regex,
 }
 
 impl Rule {
     #[inline]
     fn matches(&self, record: &Draft<'_>) -> bool {
-        let text = self.field.get(record).and_then(msgpack::str_bytes);
-        text.is_some_and(|text| self.regex.is_match(text))
+        self.field
+            .lookup_str(record)
+            .is_some_and(|text| self.regex.is_match(text))
     }
 }
 
@@ -120,7 +143,11 @@ impl Filter for Grep {
             (Op::And, Some(first)) => self.rules.iter().all(|rule| rule.matches(record)) != first.exclude,
             (Op::Or, Some(first)) => self.rules.iter().any(|rule| rule.matches(record)) != first.exclude,
         };
-        if keep { Fate::Keep } else { Fate::Drop(Reason::Filtered) }
+        if keep {
+            Fate::Keep
+        } else {
+            Fate::Drop(Reason::Filtered)
+        }
     }
 }
 
@@ -154,9 +181,21 @@ mod tests {
     fn in_legacy_mode_the_first_regex_decides() {
         let conf = "Regex log ^ERROR\nRegex lvl 5";
         let kept = [r#"{"log":"ERROR x","lvl":"1"}"#, r#"{"log":"ERROR y"}"#];
-        check(conf, &kept, &[r#"{"log":"INFO","lvl":"5"}"#, r#"{"lvl":"5"}"#, r#"{"log":5}"#]);
-        check("Exclude log DEBUG\nRegex lvl 5", &[r#"{"lvl":"5"}"#], &[r#"{"log":"DEBUG","lvl":"5"}"#, r#"{"log":"x"}"#]);
-        check("Exclude log DEBUG", &[r#"{"log":"x"}"#, r#"{"log":true}"#, "{}"], &[r#"{"log":"a DEBUG"}"#]);
+        check(
+            conf,
+            &kept,
+            &[r#"{"log":"INFO","lvl":"5"}"#, r#"{"lvl":"5"}"#, r#"{"log":5}"#],
+        );
+        check(
+            "Exclude log DEBUG\nRegex lvl 5",
+            &[r#"{"lvl":"5"}"#],
+            &[r#"{"log":"DEBUG","lvl":"5"}"#, r#"{"log":"x"}"#],
+        );
+        check(
+            "Exclude log DEBUG",
+            &[r#"{"log":"x"}"#, r#"{"log":true}"#, "{}"],
+            &[r#"{"log":"a DEBUG"}"#],
+        );
     }
 
     #[test]
@@ -167,7 +206,11 @@ mod tests {
             r#"{"k8s":{"labels":{"app":"x\nweb"}}}"#,
             r#"{"k8s":"web"}"#,
         ];
-        check(conf, &kept, &[r#"{"k8s":{"labels":{"app":"web2"}}}"#, r#"{"k8s":{"app":"web"}}"#]);
+        check(
+            conf,
+            &kept,
+            &[r#"{"k8s":{"labels":{"app":"web2"}}}"#, r#"{"k8s":{"app":"web"}}"#],
+        );
     }
 
     #[test]
@@ -178,17 +221,25 @@ mod tests {
         check("Logical_Op or\nRegex a 1\nRegex b 2", &[both, one], &[none]);
         check("Logical_Op and\nExclude a 1\nExclude b 2", &[one, none], &[both]);
         check("Logical_Op OR\nExclude a 1\nExclude b 2", &[none], &[both, one]);
-        check("Logical_Op or\nRegex a /^Abc$/i", &[r#"{"a":"aBC"}"#], &[r#"{"a":"aBCd"}"#]);
+        check(
+            "Logical_Op or\nRegex a /^Abc$/i",
+            &[r#"{"a":"aBC"}"#],
+            &[r#"{"a":"aBCd"}"#],
+        );
     }
 
     #[test]
     fn the_expression_keeps_its_blanks() {
-        check("Regex log  a b  c", &[r#"{"log":"a b  c"}"#], &[r#"{"log":"a b c"}"#]);
+        check(
+            "Regex log  a b  c",
+            &[r#"{"log":"a b  c"}"#],
+            &[r#"{"log":"a b c"}"#],
+        );
     }
 
     #[test]
     fn mistakes_stop_the_start() {
-        fails(&PLUGIN, "Regex log", "`Regex log` has no regular expression");
+        fails(&PLUGIN, "Regex log", "`regex log` has no regular expression");
         fails(&PLUGIN, "Logical_Op xor\nRegex a b", "`xor` is no `logical_op`");
         let mixed = "`regex` and `exclude` rules cannot be mixed under `logical_op and` or `or`";
         fails(&PLUGIN, "Logical_Op and\nRegex a b\nExclude c d", mixed);

@@ -8,12 +8,16 @@ pub mod parser;
 pub mod record_modifier;
 
 mod rules;
-mod stub;
 
 use firelane_core::FilterPlugin;
 
 /// All filters, in alphabetical order.
-pub static FILTERS: &[&FilterPlugin] = &[&grep::PLUGIN, &modify::PLUGIN, &parser::PLUGIN, &record_modifier::PLUGIN];
+pub static FILTERS: &[&FilterPlugin] = &[
+    &grep::PLUGIN,
+    &modify::PLUGIN,
+    &parser::PLUGIN,
+    &record_modifier::PLUGIN,
+];
 
 #[cfg(test)]
 mod testing;
@@ -31,7 +35,9 @@ mod tests {
     fn every_property_has_a_manual_entry() {
         for plugin in FILTERS {
             let schema = plugin.schema();
-            let properties = schema.get("properties").and_then(|properties| properties.as_object());
+            let properties = schema
+                .get("properties")
+                .and_then(|properties| properties.as_object());
             for (name, property) in properties.expect("a filter has properties") {
                 assert!(property.get("description").is_some(), "{}: {name}", plugin.name);
             }

@@ -8,16 +8,20 @@ use firelane_conf::{Diagnostic, Entry};
 use firelane_core::plugin::BuiltFilter;
 use firelane_core::{BuildCx, Fate, Filter, FilterConfig, FilterCx, FilterPlugin, Stability};
 use firelane_parse::Regex;
+use firelane_record::accessor::Accessor;
 use firelane_record::draft::Draft;
 use firelane_record::msgpack::{self, Token};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::rules::{Field, problem, regex, words};
+use crate::rules::{field, problem, regex, words};
 
 /// The plugin.
-pub static PLUGIN: FilterPlugin =
-    FilterPlugin::new::<Config>("modify", "Sets, removes, renames, copies and moves fields", Stability::Stable);
+pub static PLUGIN: FilterPlugin = FilterPlugin::new::<Config>(
+    "modify",
+    "Sets, removes, renames, copies and moves fields",
+    Stability::Stable,
+);
 
 /// Properties of `[FILTER] Name modify`. Each may be given several times; they run in file order.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -54,15 +58,19 @@ impl FilterConfig for Config {
         let mut modify = Modify::default();
         let mut errors = Vec::new();
         for entry in &cx.section.entries {
-            let key = entry.key.value.to_ascii_lowercase();
+            let key = entry.key.value.as_str();
             let result = if key == "condition" {
                 condition(entry).map(|condition| modify.conditions.push(condition))
             } else {
-                rule(&key, entry).map(|rule| modify.rules.extend(rule))
+                rule(key, entry).map(|rule| modify.rules.extend(rule))
             };
             errors.extend(result.err());
         }
-        if errors.is_empty() { Ok(BuiltFilter::Filter(Box::new(modify))) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(BuiltFilter::Filter(Box::new(modify)))
+        } else {
+            Err(errors)
+        }
     }
 }
 
@@ -78,8 +86,13 @@ fn rule(key: &str, entry: &Entry) -> Result<Option<Rule>, Diagnostic> {
     };
     let words = words(&entry.value.value, WORDS_MAX);
     if words.len() != count {
-        let text = format!("`{}` takes {}, not {}", entry.key.value, counted(count), words.len());
-        return Err(problem("FL0621", entry, text).help("double quotes hold words together"));
+        let text = format!(
+            "`{}` takes {}, not {}",
+            entry.key.value,
+            counted(count),
+            words.len()
+        );
+        return Err(problem("FL0338", entry, text).help("double quotes hold words together"));
     }
     let mut words = words.into_iter();
     let first = words.next().unwrap_or_default();
@@ -93,10 +106,26 @@ fn rule(key: &str, entry: &Entry) -> Result<Option<Rule>, Diagnostic> {
         "remove_regex" => Rule::RemoveRegex(regex(entry, &first)?),
         "move_to_start" => Rule::MoveToStart(name),
         "move_to_end" => Rule::MoveToEnd(name),
-        "rename" => Rule::Rename { from: name, to: second, hard: false },
-        "hard_rename" => Rule::Rename { from: name, to: second, hard: true },
-        "copy" => Rule::Copy { from: name, to: second, hard: false },
-        _ => Rule::Copy { from: name, to: second, hard: true },
+        "rename" => Rule::Rename {
+            from: name,
+            to: second,
+            hard: false,
+        },
+        "hard_rename" => Rule::Rename {
+            from: name,
+            to: second,
+            hard: true,
+        },
+        "copy" => Rule::Copy {
+            from: name,
+            to: second,
+            hard: false,
+        },
+        _ => Rule::Copy {
+            from: name,
+            to: second,
+            hard: true,
+        },
     }))
 }
 
@@ -116,18 +145,25 @@ const CONDITIONS: &[(&str, usize)] = &[
 
 fn condition(entry: &Entry) -> Result<Condition, Diagnostic> {
     let words = words(&entry.value.value, WORDS_MAX);
-    let name = words.first().map(|name| name.to_ascii_lowercase()).unwrap_or_default();
+    let name = words
+        .first()
+        .map(|name| name.to_ascii_lowercase())
+        .unwrap_or_default();
     let Some(&(_, count)) = CONDITIONS.iter().find(|(known, _)| *known == name) else {
         let known: Vec<_> = CONDITIONS.iter().map(|(known, _)| *known).collect();
-        let error = problem("FL0622", entry, format!("`{name}` is no condition"));
+        let error = problem("FL0339", entry, format!("`{name}` is no condition"));
         return Err(error.help(format!("one of {}", known.join(", "))));
     };
     if words.len() != count + 1 {
-        let text = format!("condition `{name}` takes {}, not {}", counted(count), words.len() - 1);
-        return Err(problem("FL0621", entry, text).help("double quotes hold words together"));
+        let text = format!(
+            "condition `{name}` takes {}, not {}",
+            counted(count),
+            words.len() - 1
+        );
+        return Err(problem("FL0338", entry, text).help("double quotes hold words together"));
     }
     let (first, second) = (words[1].as_str(), words.get(2).map_or("", String::as_str));
-    let key = || Field::dollar(entry, first);
+    let key = || field(entry, first);
     let negated = name.contains("_not_") || name.starts_with("no_");
     let test = match name.as_str() {
         "key_exists" | "key_does_not_exist" => Test::Exists(key()?),
@@ -155,8 +191,16 @@ enum Rule {
     RemoveRegex(Regex),
     MoveToStart(Box<[u8]>),
     MoveToEnd(Box<[u8]>),
-    Rename { from: Box<[u8]>, to: Box<[u8]>, hard: bool },
-    Copy { from: Box<[u8]>, to: Box<[u8]>, hard: bool },
+    Rename {
+        from: Box<[u8]>,
+        to: Box<[u8]>,
+        hard: bool,
+    },
+    Copy {
+        from: Box<[u8]>,
+        to: Box<[u8]>,
+        hard: bool,
+    },
 }
 
 impl Rule {
@@ -208,10 +252,10 @@ fn make_room(record: &mut Draft<'_>, key: &[u8], hard: bool) -> bool {
 }
 
 enum Test {
-    Exists(Field),
+    Exists(Accessor),
     KeyMatches(Regex),
-    Equals(Field, Box<[u8]>),
-    Matches(Field, Regex),
+    Equals(Accessor, Box<[u8]>),
+    Matches(Accessor, Regex),
     /// Every key that matches has a value that matches; true where no key does.
     Pairs(Regex, Regex),
 }
@@ -223,16 +267,17 @@ struct Condition {
 
 impl Condition {
     fn holds(&self, record: &Draft<'_>) -> bool {
-        let key_matches = |key: &[u8], regex: &Regex| msgpack::text(key).is_some_and(|key| regex.is_match(key));
+        let key_matches =
+            |key: &[u8], regex: &Regex| msgpack::text(key).is_some_and(|key| regex.is_match(key));
         let found = match &self.test {
-            Test::Exists(field) => field.get(record).is_some(),
+            Test::Exists(field) => field.lookup(record).is_some(),
             Test::KeyMatches(regex) => record.fields().any(|(key, _)| key_matches(key, regex)),
             // A missing key makes both the condition and its negation false.
-            Test::Equals(field, want) => match field.get(record) {
+            Test::Equals(field, want) => match field.lookup(record) {
                 Some(value) => msgpack::str_bytes(value) == Some(want),
                 None => return false,
             },
-            Test::Matches(field, regex) => match field.get(record) {
+            Test::Matches(field, regex) => match field.lookup(record) {
                 Some(value) => value_matches(value, regex),
                 None => return false,
             },
@@ -291,31 +336,68 @@ mod tests {
         let rules = "Add added 1\nAdd log never\nSet log replaced\nRename old new\nRename a log\nHard_rename b c\n\
                      Copy new copied\nHard_copy c d\nRemove gone\nRemove_wildcard tmp\nRemove_regex ^x[0-9]$\n\
                      Rename added renamed";
-        let record = r#"{"log":"l","old":1,"a":2,"b":3,"c":4,"d":5,"gone":6,"tmp":7,"tmp_a":8,"x1":9,"x12":10}"#;
+        let record =
+            r#"{"log":"l","old":1,"a":2,"b":3,"c":4,"d":5,"gone":6,"tmp":7,"tmp_a":8,"x1":9,"x12":10}"#;
         let want = r#"{"new":1,"copied":1,"a":2,"c":3,"d":3,"x12":10,"renamed":"1","log":"replaced"}"#;
         check(&PLUGIN, rules, record, want);
     }
 
     #[test]
     fn fields_move() {
-        check(&PLUGIN, "Move_to_start k", r#"{"a":1,"k1":2,"b":3,"k2":4}"#, r#"{"k1":2,"k2":4,"a":1,"b":3}"#);
-        check(&PLUGIN, "Move_to_end k", r#"{"k1":2,"b":3,"k2":4,"a":1}"#, r#"{"b":3,"a":1,"k1":2,"k2":4}"#);
-        check(&PLUGIN, "Set a \"two words\"", r#"{"a":1,"b":2}"#, r#"{"b":2,"a":"two words"}"#);
-        check(&PLUGIN, "Remove_wildcard t*", r#"{"t*x":1,"tx":2}"#, r#"{"tx":2}"#);
+        check(
+            &PLUGIN,
+            "Move_to_start k",
+            r#"{"a":1,"k1":2,"b":3,"k2":4}"#,
+            r#"{"k1":2,"k2":4,"a":1,"b":3}"#,
+        );
+        check(
+            &PLUGIN,
+            "Move_to_end k",
+            r#"{"k1":2,"b":3,"k2":4,"a":1}"#,
+            r#"{"b":3,"a":1,"k1":2,"k2":4}"#,
+        );
+        check(
+            &PLUGIN,
+            "Set a \"two words\"",
+            r#"{"a":1,"b":2}"#,
+            r#"{"b":2,"a":"two words"}"#,
+        );
+        check(
+            &PLUGIN,
+            "Remove_wildcard t*",
+            r#"{"t*x":1,"tx":2}"#,
+            r#"{"tx":2}"#,
+        );
     }
 
     #[test]
     fn a_key_that_occurs_twice_is_not_copied() {
-        check(&PLUGIN, "Copy a b\nHard_copy a c", r#"{"a":1,"a":2,"c":3}"#, r#"{"a":1,"a":2,"c":3}"#);
-        check(&PLUGIN, "Hard_rename a a\nHard_copy a a", r#"{"a":1}"#, r#"{"a":1}"#);
+        check(
+            &PLUGIN,
+            "Copy a b\nHard_copy a c",
+            r#"{"a":1,"a":2,"c":3}"#,
+            r#"{"a":1,"a":2,"c":3}"#,
+        );
+        check(
+            &PLUGIN,
+            "Hard_rename a a\nHard_copy a a",
+            r#"{"a":1}"#,
+            r#"{"a":1}"#,
+        );
     }
 
     #[test]
     fn conditions_about_keys() {
         holds("Key_exists a", &[(r#"{"a":null}"#, true), (r#"{"A":1}"#, false)]);
-        holds("Key_exists $a['b'][0]", &[(r#"{"a":{"b":[1]}}"#, true), (r#"{"a":{"b":[]}}"#, false)]);
+        holds(
+            "Key_exists $a['b'][0]",
+            &[(r#"{"a":{"b":[1]}}"#, true), (r#"{"a":{"b":[]}}"#, false)],
+        );
         holds("Key_does_not_exist a", &[(r#"{"a":null}"#, false), ("{}", true)]);
-        holds("A_key_matches ^z", &[(r#"{"zed":1}"#, true), (r#"{"az":1}"#, false)]);
+        holds(
+            "A_key_matches ^z",
+            &[(r#"{"zed":1}"#, true), (r#"{"az":1}"#, false)],
+        );
         holds("No_key_matches ^z", &[(r#"{"zed":1}"#, false), ("{}", true)]);
     }
 
@@ -323,30 +405,57 @@ mod tests {
     fn conditions_about_values() {
         let one = r#"{"a":"one"}"#;
         let number = r#"{"a":1}"#;
-        holds("Key_value_equals a one", &[(one, true), (number, false), ("{}", false)]);
-        holds("Key_value_does_not_equal a one", &[(one, false), (number, true), ("{}", false)]);
-        holds("Key_value_matches a ^on", &[(one, true), (number, false), ("{}", false)]);
+        holds(
+            "Key_value_equals a one",
+            &[(one, true), (number, false), ("{}", false)],
+        );
+        holds(
+            "Key_value_does_not_equal a one",
+            &[(one, false), (number, true), ("{}", false)],
+        );
+        holds(
+            "Key_value_matches a ^on",
+            &[(one, true), (number, false), ("{}", false)],
+        );
         holds("Key_value_matches a ^tr", &[(r#"{"a":true}"#, true)]);
-        holds("Key_value_does_not_match a ^on", &[(one, false), (number, true), ("{}", false)]);
+        holds(
+            "Key_value_does_not_match a ^on",
+            &[(one, false), (number, true), ("{}", false)],
+        );
     }
 
     #[test]
     fn conditions_about_pairs() {
         let (both, one) = (r#"{"m1":"v1","m2":"v2"}"#, r#"{"m1":"v1","m2":"x"}"#);
-        holds("Matching_keys_have_matching_values ^m ^v", &[(both, true), (one, false), ("{}", true)]);
-        holds("Matching_keys_do_not_have_matching_values ^m ^v", &[(both, false), (one, true), ("{}", false)]);
+        holds(
+            "Matching_keys_have_matching_values ^m ^v",
+            &[(both, true), (one, false), ("{}", true)],
+        );
+        holds(
+            "Matching_keys_do_not_have_matching_values ^m ^v",
+            &[(both, false), (one, true), ("{}", false)],
+        );
     }
 
     #[test]
     fn conditions_see_the_record_as_it_came() {
-        check(&PLUGIN, "Set b 1\nCondition Key_does_not_exist b\nSet c 2", "{}", r#"{"b":"1","c":"2"}"#);
+        check(
+            &PLUGIN,
+            "Set b 1\nCondition Key_does_not_exist b\nSet c 2",
+            "{}",
+            r#"{"b":"1","c":"2"}"#,
+        );
     }
 
     #[test]
     fn mistakes_stop_the_start() {
-        fails(&PLUGIN, "Rename onlyone", "`Rename` takes two words, not 1");
-        fails(&PLUGIN, "Set k a b", "`Set` takes two words, not 3");
-        fails(&PLUGIN, "Condition Key_exists", "condition `key_exists` takes one word, not 0");
+        fails(&PLUGIN, "Rename onlyone", "`rename` takes two words, not 1");
+        fails(&PLUGIN, "Set k a b", "`set` takes two words, not 3");
+        fails(
+            &PLUGIN,
+            "Condition Key_exists",
+            "condition `key_exists` takes one word, not 0",
+        );
         fails(&PLUGIN, "Condition Sometimes x", "`sometimes` is no condition");
     }
 }

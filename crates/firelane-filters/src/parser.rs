@@ -13,16 +13,20 @@ use firelane_conf::{Class, Diagnostic};
 use firelane_core::plugin::BuiltFilter;
 use firelane_core::{BuildCx, Fate, Filter, FilterConfig, FilterCx, FilterPlugin, Stability};
 use firelane_parse::Parser;
+use firelane_record::accessor::Accessor;
 use firelane_record::draft::Draft;
 use firelane_record::{MapWriter, msgpack};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::rules::{Field, entries};
+use crate::rules::{entries, field};
 
 /// The plugin.
-pub static PLUGIN: FilterPlugin =
-    FilterPlugin::new::<Config>("parser", "Parses the text of a field into fields", Stability::Stable);
+pub static PLUGIN: FilterPlugin = FilterPlugin::new::<Config>(
+    "parser",
+    "Parses the text of a field into fields",
+    Stability::Stable,
+);
 
 /// Properties of `[FILTER] Name parser`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -42,40 +46,52 @@ pub struct Config {
 
 impl FilterConfig for Config {
     fn build(self, cx: &BuildCx<'_>) -> Result<BuiltFilter, Vec<Diagnostic>> {
-        let missing = |text: &str| vec![Diagnostic::error("FL0631", Class::Missing, text).at(cx.section.span)];
+        let missing = |text: &str| vec![Diagnostic::error("FL0340", Class::Init, text).at(cx.section.span)];
         if self.key_name.is_none() {
             return Err(missing("`key_name` is missing: the field to parse"));
         }
-        let mut field = None;
+        let mut key = None;
         for entry in entries(cx, &["key_name"]) {
-            field = Some(Field::dollar(entry, entry.value.value.trim()).map_err(|error| vec![error])?);
+            key = Some(field(entry, entry.value.value.trim()).map_err(|error| vec![error])?);
         }
         if let Some(entry) = entries(cx, &["unescape_key"]).next() {
             let text = "`unescape_key` has no effect: use `decode_field_as escaped` in the parser";
-            cx.warnings.push(Diagnostic::warning("FL0632", text).at(entry.key.span));
+            cx.warnings
+                .push(Diagnostic::warning("FL0432", text).at(entry.key.span));
         }
         let mut parsers = Vec::new();
         for (entry, name) in entries(cx, &["parser"]).zip(&self.parser) {
             match cx.parsers.get(name.trim()) {
                 Some(parser) => parsers.push(parser),
                 None => cx.warnings.push(
-                    Diagnostic::warning("FL0633", format!("requested parser '{name}' not found")).at(entry.value.span),
+                    Diagnostic::warning("FL0433", format!("requested parser '{name}' not found"))
+                        .at(entry.value.span),
                 ),
             }
         }
         if parsers.is_empty() {
             let error = missing("no parser is left: none of those named is defined");
-            return Err(error.into_iter().map(|error| error.help("define it in a `parsers_file`")).collect());
+            return Err(error
+                .into_iter()
+                .map(|error| error.help("define it in a `parsers_file`"))
+                .collect());
         }
-        let Some(field) = field else { return Err(missing("`key_name` is missing: the field to parse")) };
+        let Some(key) = key else {
+            return Err(missing("`key_name` is missing: the field to parse"));
+        };
         let on = |given: Option<OnOff>| given.is_some_and(bool::from);
         let (preserve, reserve) = (on(self.preserve_key), on(self.reserve_data));
-        Ok(BuiltFilter::Filter(Box::new(Parse { field, parsers, preserve, reserve })))
+        Ok(BuiltFilter::Filter(Box::new(Parse {
+            key,
+            parsers,
+            preserve,
+            reserve,
+        })))
     }
 }
 
 struct Parse {
-    field: Field,
+    key: Accessor,
     parsers: Vec<Arc<dyn Parser>>,
     preserve: bool,
     reserve: bool,
@@ -95,14 +111,18 @@ impl Filter for Parse {
 
 impl Parse {
     fn parse(&self, record: &mut Draft<'_>, map: &mut MapWriter) {
-        let Some(value) = self.field.get(record) else { return };
-        let Some(text) = msgpack::str_bytes(value) else { return };
+        let Some(value) = self.key.lookup(record) else {
+            return;
+        };
+        let Some(text) = msgpack::str_bytes(value) else {
+            return;
+        };
         let parsed = self.parsers.iter().find_map(|parser| {
             map.clear();
             parser.parse(text, map).ok()
         });
         let Some(time) = parsed else { return };
-        match (self.reserve, self.field.name()) {
+        match (self.reserve, self.key.is_top().then(|| self.key.top())) {
             (true, name) => {
                 if let (Some(name), false) = (name, self.preserve) {
                     record.remove(name);
@@ -134,12 +154,27 @@ mod tests {
         let conf = "Key_Name log\nParser j";
         check(&PLUGIN, conf, RECORD, r#"{"a":1,"b":{"c":2}}"#);
         let reserve = format!("{conf}\nReserve_Data On");
-        check(&PLUGIN, &reserve, RECORD, r#"{"a":1,"b":{"c":2},"a":"outer","z":3}"#);
+        check(
+            &PLUGIN,
+            &reserve,
+            RECORD,
+            r#"{"a":1,"b":{"c":2},"a":"outer","z":3}"#,
+        );
         let preserve = format!("{conf}\nPreserve_Key On");
         let log = r#""log":"{\"a\":1,\"b\":{\"c\":2}}""#;
-        check(&PLUGIN, &preserve, RECORD, &format!(r#"{{"a":1,"b":{{"c":2}},{log}}}"#));
+        check(
+            &PLUGIN,
+            &preserve,
+            RECORD,
+            &format!(r#"{{"a":1,"b":{{"c":2}},{log}}}"#),
+        );
         let both = format!("{reserve}\nPreserve_Key yes");
-        check(&PLUGIN, &both, RECORD, &format!(r#"{{"a":1,"b":{{"c":2}},"a":"outer",{log},"z":3}}"#));
+        check(
+            &PLUGIN,
+            &both,
+            RECORD,
+            &format!(r#"{{"a":1,"b":{{"c":2}},"a":"outer",{log},"z":3}}"#),
+        );
     }
 
     #[test]
@@ -159,12 +194,21 @@ mod tests {
     #[test]
     fn a_nested_field_leaves_the_outer_map_whole() {
         let conf = "Key_Name $m['log']\nParser j\nReserve_Data on";
-        check(&PLUGIN, conf, r#"{"m":{"log":"{\"c\":1}"}}"#, r#"{"c":1,"m":{"log":"{\"c\":1}"}}"#);
+        check(
+            &PLUGIN,
+            conf,
+            r#"{"m":{"log":"{\"c\":1}"}}"#,
+            r#"{"c":1,"m":{"log":"{\"c\":1}"}}"#,
+        );
     }
 
     #[test]
     fn mistakes_stop_the_start() {
-        fails(&PLUGIN, "Key_Name log\nParser nope", "no parser is left: none of those named is defined");
+        fails(
+            &PLUGIN,
+            "Key_Name log\nParser nope",
+            "no parser is left: none of those named is defined",
+        );
         fails(&PLUGIN, "Parser j", "`key_name` is missing: the field to parse");
     }
 }

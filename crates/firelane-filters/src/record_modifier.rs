@@ -48,7 +48,7 @@ impl FilterConfig for Config {
             (true, false) => Keys::Allow(allowed.into_iter().map(pattern).collect()),
             (false, false) => {
                 let text = "`remove_key` and `allowlist_key` exclude each other";
-                let error = Diagnostic::error("FL0601", Class::Value, text).at(cx.section.span);
+                let error = Diagnostic::error("FL0331", Class::BadValue, text).at(cx.section.span);
                 return Err(vec![error.help("an allow list removes every other key already")]);
             }
         };
@@ -70,18 +70,24 @@ fn constants(cx: &BuildCx<'_>) -> Result<MapWriter, Vec<Diagnostic>> {
     for entry in entries(cx, &["record"]) {
         match &words(&entry.value.value, 2)[..] {
             [key, value] => records.str(key.as_bytes(), value.as_bytes()),
-            [] | [_] => errors.push(
-                problem("FL0602", entry, "`record` needs a key and a value")
-                    .help("an unset or empty `${VARIABLE}` leaves no value: give a default, `${VARIABLE:-none}`"),
-            ),
+            [] | [_] => errors.push(problem("FL0332", entry, "`record` needs a key and a value").help(
+                "an unset or empty `${VARIABLE}` leaves no value: give a default, `${VARIABLE:-none}`",
+            )),
             [key, ..] => cx.warnings.push(
-                Diagnostic::warning("FL0603", format!("`record {key}` has more than one word as value: it is left out"))
-                    .at(entry.value.span)
-                    .help("put the value into double quotes"),
+                Diagnostic::warning(
+                    "FL0431",
+                    format!("`record {key}` has more than one word as value: it is left out"),
+                )
+                .at(entry.value.span)
+                .help("put the value into double quotes"),
             ),
         }
     }
-    if errors.is_empty() { Ok(records) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(records)
+    } else {
+        Err(errors)
+    }
 }
 
 /// Which of the record's own keys stay.
@@ -115,7 +121,11 @@ impl Filter for RecordModifier {
         if let Some(key) = &self.uuid_key {
             record.push_str(key, &uuid());
         }
-        if record.is_empty() { Fate::Drop(Reason::Filtered) } else { Fate::Keep }
+        if record.is_empty() {
+            Fate::Drop(Reason::Filtered)
+        } else {
+            Fate::Keep
+        }
     }
 }
 
@@ -155,7 +165,12 @@ mod tests {
     #[test]
     fn records_are_appended_and_repeated_keys_stay() {
         let conf = "Record host h-1\nRecord q \"quo ted\"\nRecord a new";
-        check(&PLUGIN, conf, r#"{"a":1}"#, r#"{"a":1,"host":"h-1","q":"quo ted","a":"new"}"#);
+        check(
+            &PLUGIN,
+            conf,
+            r#"{"a":1}"#,
+            r#"{"a":1,"host":"h-1","q":"quo ted","a":"new"}"#,
+        );
     }
 
     #[test]
@@ -163,7 +178,10 @@ mod tests {
         let conf = "Record bad a b c\nRecord good x";
         check(&PLUGIN, conf, "{}", r#"{"good":"x"}"#);
         let (_, warnings) = build(&PLUGIN, conf);
-        assert_eq!(warnings, ["`record bad` has more than one word as value: it is left out"]);
+        assert_eq!(
+            warnings,
+            ["`record bad` has more than one word as value: it is left out"]
+        );
     }
 
     #[test]
@@ -176,7 +194,12 @@ mod tests {
     #[test]
     fn only_allowed_keys_stay() {
         let conf = "Allowlist_key log\nWhitelist_key k8s*\nRecord n 1";
-        check(&PLUGIN, conf, r#"{"LOG":"l","k8sa":1,"K8SB":2,"z":0}"#, r#"{"LOG":"l","k8sa":1,"K8SB":2,"n":"1"}"#);
+        check(
+            &PLUGIN,
+            conf,
+            r#"{"LOG":"l","k8sa":1,"K8SB":2,"z":0}"#,
+            r#"{"LOG":"l","k8sa":1,"K8SB":2,"n":"1"}"#,
+        );
     }
 
     #[test]
@@ -190,7 +213,11 @@ mod tests {
         let one = run(&PLUGIN, "Uuid_key id", "{}").unwrap();
         let two = run(&PLUGIN, "Uuid_key id", "{}").unwrap();
         assert_ne!(one, two);
-        let text = one.strip_prefix(r#"{"id":""#).unwrap().strip_suffix(r#""}"#).unwrap();
+        let text = one
+            .strip_prefix(r#"{"id":""#)
+            .unwrap()
+            .strip_suffix(r#""}"#)
+            .unwrap();
         assert_eq!((text.len(), &text[14..15]), (36, "4"));
         assert!(["8", "9", "a", "b"].contains(&&text[19..20]), "{text}");
     }
@@ -198,6 +225,10 @@ mod tests {
     #[test]
     fn mistakes_stop_the_start() {
         fails(&PLUGIN, "Record host", "`record` needs a key and a value");
-        fails(&PLUGIN, "Remove_key a\nAllowlist_key b", "`remove_key` and `allowlist_key` exclude each other");
+        fails(
+            &PLUGIN,
+            "Remove_key a\nAllowlist_key b",
+            "`remove_key` and `allowlist_key` exclude each other",
+        );
     }
 }

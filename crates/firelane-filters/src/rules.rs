@@ -3,74 +3,43 @@
 use firelane_conf::{Class, Diagnostic, Entry};
 use firelane_core::BuildCx;
 use firelane_parse::Regex;
-use firelane_record::draft::Draft;
-
-use crate::stub::Accessor;
+use firelane_record::accessor::Accessor;
 
 /// The entries under one of `keys`, in file order: what a struct of lists cannot tell.
-pub(crate) fn entries<'s>(cx: &BuildCx<'s>, keys: &'static [&'static str]) -> impl Iterator<Item = &'s Entry> {
+pub(crate) fn entries<'s>(
+    cx: &BuildCx<'s>,
+    keys: &'static [&'static str],
+) -> impl Iterator<Item = &'s Entry> {
     let known = |entry: &&Entry| keys.iter().any(|key| entry.key.value.eq_ignore_ascii_case(key));
     cx.section.entries.iter().filter(known)
 }
 
 /// An error at the value of an entry.
 pub(crate) fn problem(code: &'static str, entry: &Entry, text: impl Into<String>) -> Diagnostic {
-    Diagnostic::error(code, Class::Value, text.into()).at(entry.value.span)
+    Diagnostic::error(code, Class::BadValue, text.into()).at(entry.value.span)
 }
 
 /// Compiles a regular expression of `entry`.
 pub(crate) fn regex(entry: &Entry, pattern: &str) -> Result<Regex, Diagnostic> {
     Regex::new(pattern).map_err(|error| {
-        problem("FL0604", entry, format!("invalid regular expression `{pattern}`: {error}"))
+        problem(
+            "FL0333",
+            entry,
+            format!("invalid regular expression `{pattern}`: {error}"),
+        )
     })
 }
 
-/// The field that a rule looks at.
-pub(crate) enum Field {
-    /// A top-level field.
-    Plain(Box<[u8]>),
-    /// A path into the record.
-    Nested(Accessor),
-}
-
-impl Field {
-    /// A field of `grep`: always an accessor, whose `$` may be left out.
-    pub(crate) fn accessor(entry: &Entry, text: &str) -> Result<Self, Diagnostic> {
-        if text.contains('[') && !text.starts_with('$') {
-            return Self::dollar(entry, &format!("${text}"));
-        }
-        Self::dollar(entry, text)
-    }
-
-    /// An accessor where `text` starts with `$`, else a plain name.
-    pub(crate) fn dollar(entry: &Entry, text: &str) -> Result<Self, Diagnostic> {
-        let Some(rest) = text.strip_prefix('$') else { return Ok(Self::Plain(text.as_bytes().into())) };
-        if !rest.contains('[') {
-            return Ok(Self::Plain(rest.as_bytes().into()));
-        }
-        let accessor = Accessor::parse(text);
-        accessor.map(Self::Nested).map_err(|error| {
-            problem("FL0605", entry, format!("invalid record accessor `{text}`: {error}"))
-                .help("for example `$a['b'][0]`")
-        })
-    }
-
-    /// Its raw value.
-    #[inline]
-    pub(crate) fn get<'r>(&self, record: &'r Draft<'_>) -> Option<&'r [u8]> {
-        match self {
-            Self::Plain(key) => record.get(key),
-            Self::Nested(accessor) => accessor.get(record),
-        }
-    }
-
-    /// The name of a top-level field.
-    pub(crate) fn name(&self) -> Option<&[u8]> {
-        match self {
-            Self::Plain(key) => Some(key),
-            Self::Nested(_) => None,
-        }
-    }
+/// The field that a rule looks at: an accessor where `text` starts with `$`, else a top-level name.
+pub(crate) fn field(entry: &Entry, text: &str) -> Result<Accessor, Diagnostic> {
+    Accessor::parse(text).map_err(|error| {
+        problem(
+            "FL0334",
+            entry,
+            format!("invalid record accessor `{text}`: {error}"),
+        )
+        .help("for example `$a['b'][0]`")
+    })
 }
 
 /// Blank-separated words; double quotes keep blanks, and `\"` within them is a quote. At most `max` words and one
