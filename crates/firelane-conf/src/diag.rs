@@ -1,0 +1,176 @@
+//! Diagnostics: what is wrong, where, and what to do about it.
+
+use std::fmt::Write as _;
+
+use crate::span::{Sources, Span};
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Worth knowing.
+    Note,
+    /// Works, but perhaps not as meant.
+    Warning,
+    /// Cannot run.
+    Error,
+}
+
+/// The kind of an error: it decides Fluent Bit's exit code and text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Class {
+    /// The text does not follow the grammar.
+    Grammar,
+    /// A file cannot be read, or an include fails.
+    Include,
+    /// A section lacks what it needs to be a plugin.
+    Missing,
+    /// No such plugin.
+    UnknownPlugin,
+    /// A bad value of a property that every plugin has.
+    CoreValue,
+    /// No such property.
+    UnknownProperty,
+    /// A bad value.
+    BadValue,
+    /// The plugin cannot be built.
+    Init,
+}
+
+impl Class {
+    /// Whether Fluent Bit meets it while it reads the configuration (exit code 1) and not while it initialises plugins
+    /// (255).
+    pub fn is_load(self) -> bool {
+        matches!(
+            self,
+            Self::Grammar | Self::Include | Self::Missing | Self::UnknownPlugin | Self::CoreValue
+        )
+    }
+}
+
+/// One message for a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Stable code, `FL` and four digits: 01 grammar and files, 02 plugins and core properties, 03 properties and
+    /// values, 04 warnings.
+    pub code: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Its kind.
+    pub class: Class,
+    /// What happened: lower case, no final dot.
+    pub message: String,
+    /// Where.
+    pub span: Option<Span>,
+    /// The plugin instance it is about.
+    pub plugin: Option<String>,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    /// An error.
+    pub fn error(code: &'static str, class: Class, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self {
+            code,
+            severity: Severity::Error,
+            class,
+            message,
+            span: None,
+            plugin: None,
+            help: None,
+        }
+    }
+
+    /// A warning.
+    pub fn warning(code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(code, Class::BadValue, message)
+        }
+    }
+
+    /// A note.
+    pub fn note(code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Note,
+            ..Self::error(code, Class::BadValue, message)
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn at(mut self, span: Span) -> Self {
+        self.span = Some(span);
+        self
+    }
+
+    /// Which plugin instance it is about.
+    #[must_use]
+    pub fn plugin(mut self, plugin: impl Into<String>) -> Self {
+        self.plugin = Some(plugin.into());
+        self
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Of which kind it is.
+    #[must_use]
+    pub fn class(mut self, class: Class) -> Self {
+        self.class = class;
+        self
+    }
+
+    /// `file:line:column`, if it has a place in a file.
+    pub fn place(&self, sources: &Sources) -> Option<String> {
+        let span = self.span.filter(|span| span.file.0 != 0)?;
+        Some(format!(
+            "{}:{}:{}",
+            sources.name(span.file).display(),
+            span.line,
+            span.column
+        ))
+    }
+
+    /// As text for a terminal without colours, several lines, ending with a line end.
+    pub fn render(&self, sources: &Sources) -> String {
+        let word = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Note => "note",
+        };
+        let mut out = format!("{word}[{}]: {}\n", self.code, self.message);
+        // Writing to a String cannot fail.
+        if let Some(span) = self.span {
+            if let Some(place) = self.place(sources) {
+                let _ = writeln!(out, "  --> {place}");
+                if let Some(line) = sources.line(span.file, span.line) {
+                    let marks = "^".repeat((span.len as usize).clamp(1, 100));
+                    let blanks: String = line
+                        .chars()
+                        .take(span.column as usize - 1)
+                        .map(|c| if c == '\t' { c } else { ' ' })
+                        .collect();
+                    let number = span.line.to_string();
+                    let _ = writeln!(out, "   | {number} {line}");
+                    let _ = writeln!(out, "   | {:width$} {blanks}{marks}", "", width = number.len());
+                }
+            } else {
+                let _ = writeln!(out, "  --> command line");
+            }
+        }
+        if let Some(plugin) = &self.plugin {
+            let _ = writeln!(out, "   = in {plugin}");
+        }
+        if let Some(help) = &self.help {
+            let _ = writeln!(out, "   help: {help}");
+        }
+        out
+    }
+}

@@ -1,0 +1,284 @@
+//! The keys of `[SERVICE]`, typed.
+
+use std::time::Duration;
+
+use crate::diag::{Class, Diagnostic};
+use crate::suggest::nearest;
+use crate::tree::{Entry, Section};
+use crate::units::{ByteSize, Interval, OnOff};
+
+/// Settings of the service. Source: Fluent Bit's `src/flb_config.c`, observed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServiceConfig {
+    /// `flush`: longest wait of a record before its chunk goes out.
+    pub flush: Duration,
+    /// `grace`: time to drain at the end; `None` for ever.
+    pub grace: Option<Duration>,
+    /// `log_level`
+    pub log_level: String,
+    /// `log_file`
+    pub log_file: Option<String>,
+    /// `http_server`
+    pub http_server: bool,
+    /// `http_listen`; `None` when it is not set.
+    pub http_listen: Option<String>,
+    /// `http_port`
+    pub http_port: u16,
+    /// `health_check`
+    pub health_check: bool,
+    /// `hc_errors_count`
+    pub hc_errors_count: u64,
+    /// `hc_retry_failure_count`
+    pub hc_retry_failure_count: u64,
+    /// `hc_period`
+    pub hc_period: Duration,
+    /// `hot_reload`
+    pub hot_reload: bool,
+    /// `scheduler.base`, in seconds.
+    pub scheduler_base: u64,
+    /// `scheduler.cap`, in seconds.
+    pub scheduler_cap: u64,
+    /// `storage.path`
+    pub storage_path: Option<String>,
+    /// `storage.metrics`
+    pub storage_metrics: bool,
+    /// `json.escape_unicode`
+    pub escape_unicode: bool,
+    /// `json.convert_nan_to_null`
+    pub nan_to_null: bool,
+    /// `firelane.memory_limit`: bytes of records in memory; `None`: from the cgroup.
+    pub memory_limit: Option<u64>,
+}
+
+impl Default for ServiceConfig {
+    fn default() -> Self {
+        Self {
+            flush: Duration::from_secs(1),
+            grace: Some(Duration::from_secs(5)),
+            log_level: "info".into(),
+            log_file: None,
+            http_server: false,
+            http_listen: None,
+            http_port: 2020,
+            health_check: false,
+            hc_errors_count: 5,
+            hc_retry_failure_count: 5,
+            hc_period: Duration::from_secs(60),
+            hot_reload: false,
+            scheduler_base: 5,
+            scheduler_cap: 2000,
+            storage_path: None,
+            storage_metrics: false,
+            escape_unicode: true,
+            nan_to_null: false,
+            memory_limit: None,
+        }
+    }
+}
+
+/// Keys that Fluent Bit has and that do nothing here, with the reason.
+const WITHOUT_EFFECT: &[(&str, &str)] = &[
+    (
+        "daemon",
+        "not run in the background: let the supervisor of the container do that",
+    ),
+    (
+        "storage.path",
+        "records are held in memory: the log on disk comes with a later version",
+    ),
+    (
+        "storage.sync",
+        "belongs to the log on disk, which comes with a later version",
+    ),
+    (
+        "storage.checksum",
+        "belongs to the log on disk, which comes with a later version",
+    ),
+    (
+        "storage.max_chunks_up",
+        "belongs to the log on disk, which comes with a later version",
+    ),
+    (
+        "storage.backlog.mem_limit",
+        "belongs to the log on disk, which comes with a later version",
+    ),
+    (
+        "storage.backlog.flush_on_shutdown",
+        "belongs to the log on disk, which comes with a later version",
+    ),
+    (
+        "storage.delete_irrecoverable_chunks",
+        "belongs to the log on disk, which comes with a later version",
+    ),
+    (
+        "storage.trim_files",
+        "belongs to the log on disk, which comes with a later version",
+    ),
+    ("storage.type", "set `storage.type` on the input"),
+    ("storage.inherit", "set `storage.type` on the input"),
+    (
+        "storage.keep.rejected",
+        "dead letters come with a later version: what is dropped is counted and logged",
+    ),
+    ("storage.rejected.path", "dead letters come with a later version"),
+    ("storage.rejected.limit", "dead letters come with a later version"),
+    ("streams_file", "the stream processor comes with a later version"),
+    ("plugins_file", "shared objects are not loaded"),
+    (
+        "dns.mode",
+        "names are resolved by the built-in resolver, over UDP and then TCP",
+    ),
+    ("dns.resolver", "names are resolved by the built-in resolver"),
+    ("dns.prefer_ipv4", "set `net.dns.prefer_ipv4` on the output"),
+    ("dns.prefer_ipv6", "set `net.dns.prefer_ipv6` on the output"),
+    ("coro_stack_size", "there are no coroutine stacks here"),
+    ("hot_reload.ensure_thread_safety", "reload is always safe here"),
+    ("hot_reload.timeout", "a reload ends within 30 s"),
+    ("enable_chunk_trace", "chunk traces are not supported"),
+    ("multiline_buffer_limit", "multiline comes with a later version"),
+    (
+        "sp.convert_from_str_to_num",
+        "the stream processor comes with a later version",
+    ),
+    ("flush.adaptive", "chunks go out as soon as they are full"),
+    ("security.fips_mode", "FIPS mode is not supported"),
+];
+
+const KEYS: &[&str] = &[
+    "firelane.memory_limit",
+    "flush",
+    "grace",
+    "hc_errors_count",
+    "hc_period",
+    "hc_retry_failure_count",
+    "health_check",
+    "hot_reload",
+    "http_listen",
+    "http_port",
+    "http_server",
+    "json.convert_nan_to_null",
+    "json.escape_unicode",
+    "log_file",
+    "log_level",
+    "parsers_file",
+    "scheduler.base",
+    "scheduler.cap",
+];
+
+impl ServiceConfig {
+    /// Reads a `[SERVICE]` section. Unknown keys and bad booleans, which Fluent Bit passes over in silence, become
+    /// warnings.
+    pub fn from_section(section: Option<&Section>) -> (Self, Vec<Diagnostic>) {
+        let mut config = Self::default();
+        let mut found = Vec::new();
+        for entry in section.iter().flat_map(|section| &section.entries) {
+            config.apply(entry, &mut found);
+        }
+        config.scheduler_cap = config.scheduler_cap.max(config.scheduler_base);
+        (config, found)
+    }
+
+    fn apply(&mut self, entry: &Entry, found: &mut Vec<Diagnostic>) {
+        let text = entry.value.value.as_str();
+        match entry.key.value.as_str() {
+            "flush" => match text.parse::<Interval>() {
+                Ok(flush) if !flush.0.is_zero() => self.flush = flush.0,
+                _ => found.push(bad(
+                    entry,
+                    "invalid flush value",
+                    "write seconds above 0, for example `Flush 1`",
+                )),
+            },
+            "grace" => match text.parse::<i64>() {
+                Ok(grace) => self.grace = u64::try_from(grace).ok().map(Duration::from_secs),
+                Err(_) => found.push(bad(
+                    entry,
+                    "invalid grace value",
+                    "write whole seconds, or -1 for ever",
+                )),
+            },
+            "log_level" => self.log_level = text.to_string(),
+            "log_file" => self.log_file = Some(text.to_string()),
+            "http_server" => on(entry, &mut self.http_server, found),
+            "http_listen" => self.http_listen = Some(text.to_string()),
+            "http_port" => number(entry, &mut self.http_port, found),
+            "health_check" => on(entry, &mut self.health_check, found),
+            "hc_errors_count" => number(entry, &mut self.hc_errors_count, found),
+            "hc_retry_failure_count" => number(entry, &mut self.hc_retry_failure_count, found),
+            "hc_period" => time(entry, &mut self.hc_period, found),
+            "hot_reload" => on(entry, &mut self.hot_reload, found),
+            "scheduler.base" => number(entry, &mut self.scheduler_base, found),
+            "scheduler.cap" => number(entry, &mut self.scheduler_cap, found),
+            "storage.metrics" => on(entry, &mut self.storage_metrics, found),
+            "json.escape_unicode" => on(entry, &mut self.escape_unicode, found),
+            "json.convert_nan_to_null" => on(entry, &mut self.nan_to_null, found),
+            "firelane.memory_limit" => match text.parse::<ByteSize>() {
+                Ok(size) => self.memory_limit = Some(size.0).filter(|&size| size > 0),
+                Err(error) => found.push(bad(
+                    entry,
+                    &error.to_string(),
+                    "for example `firelane.memory_limit 64M`",
+                )),
+            },
+            "parsers_file" => {}
+            key => {
+                if key == "storage.path" {
+                    self.storage_path = Some(text.to_string());
+                }
+                found.push(without_effect(entry, key));
+            }
+        }
+    }
+}
+
+fn without_effect(entry: &Entry, key: &str) -> Diagnostic {
+    if let Some((_, reason)) = WITHOUT_EFFECT.iter().find(|(known, _)| *known == key) {
+        return Diagnostic::warning("FL0421", format!("`{key}` has no effect: {reason}")).at(entry.key.span);
+    }
+    let known = KEYS
+        .iter()
+        .copied()
+        .chain(WITHOUT_EFFECT.iter().map(|(known, _)| *known));
+    let warning = Diagnostic::warning("FL0420", format!("unknown key `{key}` in [SERVICE] is ignored"));
+    let warning = warning.at(entry.key.span);
+    match nearest(key, known) {
+        Some(near) => warning.help(format!("did you mean `{near}`?")),
+        None => warning,
+    }
+}
+
+fn bad(entry: &Entry, message: &str, help: &str) -> Diagnostic {
+    let message = format!("{message}: `{}`", entry.value.value);
+    Diagnostic::error("FL0305", Class::CoreValue, message)
+        .at(entry.value.span)
+        .help(help)
+}
+
+fn on(entry: &Entry, to: &mut bool, found: &mut Vec<Diagnostic>) {
+    match entry.value.value.parse::<OnOff>() {
+        Ok(on) => *to = on.0,
+        Err(error) => {
+            *to = false;
+            let text = format!("`{}`: {error}; it counts as off", entry.key.value);
+            found.push(Diagnostic::warning("FL0422", text).at(entry.value.span));
+        }
+    }
+}
+
+fn number<T: std::str::FromStr>(entry: &Entry, to: &mut T, found: &mut Vec<Diagnostic>) {
+    match entry.value.value.trim().parse() {
+        Ok(number) => *to = number,
+        Err(_) => found.push(bad(
+            entry,
+            &format!("`{}` needs a whole number", entry.key.value),
+            "write digits only",
+        )),
+    }
+}
+
+fn time(entry: &Entry, to: &mut Duration, found: &mut Vec<Diagnostic>) {
+    match entry.value.value.parse::<Interval>() {
+        Ok(time) => *to = time.0,
+        Err(error) => found.push(bad(entry, &error.to_string(), "for example `HC_Period 60`")),
+    }
+}
