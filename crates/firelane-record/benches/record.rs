@@ -68,12 +68,12 @@ fn benches(criterion: &mut Criterion) {
     });
 
     let mut scratch = Scratch::new();
-    let mut out = RecordsBuf::with_capacity(64 << 20);
+    let mut out = RecordsBuf::with_capacity(66 << 10);
     let event = plain.events().next().expect("one event");
     group.bench_function("draft: append 3 and write", |bencher| {
         bencher.iter(|| {
-            if out.len() > 60 << 20 {
-                out = RecordsBuf::with_capacity(64 << 20);
+            if out.len() > 64 << 10 {
+                out = RecordsBuf::with_capacity(66 << 10);
             }
             let mut draft = Draft::new(black_box(&event), &mut scratch);
             draft.push_pairs(constant.pairs(), constant.count());
@@ -82,8 +82,8 @@ fn benches(criterion: &mut Criterion) {
     });
     group.bench_function("draft: remove 1, append 3 and write", |bencher| {
         bencher.iter(|| {
-            if out.len() > 60 << 20 {
-                out = RecordsBuf::with_capacity(64 << 20);
+            if out.len() > 64 << 10 {
+                out = RecordsBuf::with_capacity(66 << 10);
             }
             let mut draft = Draft::new(black_box(&event), &mut scratch);
             draft.remove(b"source");

@@ -65,9 +65,16 @@ struct Head {
     elements: u64,
 }
 
+/// The big-endian number of 1, 2, 4 or 8 bytes at `at`.
+#[inline(always)]
 fn be(buf: &[u8], at: usize, width: usize) -> Option<u64> {
-    let raw = buf.get(at..at + width)?;
-    Some(raw.iter().fold(0, |value, &b| value << 8 | u64::from(b)))
+    let rest = buf.get(at..)?;
+    Some(match width {
+        1 => u64::from(*rest.first()?),
+        2 => u64::from(u16::from_be_bytes(*rest.first_chunk()?)),
+        4 => u64::from(u32::from_be_bytes(*rest.first_chunk()?)),
+        _ => u64::from_be_bytes(*rest.first_chunk()?),
+    })
 }
 
 #[inline]
@@ -283,6 +290,22 @@ impl<'a> Reader<'a> {
         let (token, used) = read(self.buf.get(self.at..)?)?;
         self.at += used;
         Some(token)
+    }
+
+    /// The next value if it is a string of less than 64 KiB: the fast way for what most values are. `None`, and
+    /// nothing is taken, for anything else.
+    #[inline]
+    pub fn short_str(&mut self) -> Option<&'a [u8]> {
+        let rest = self.buf.get(self.at..)?;
+        let (head, len) = match *rest {
+            [byte @ 0xa0..=0xbf, ..] => (1, usize::from(byte & 0x1f)),
+            [0xd9, len, ..] => (2, usize::from(len)),
+            [0xda, high, low, ..] => (3, usize::from(high) << 8 | usize::from(low)),
+            _ => return None,
+        };
+        let text = rest.get(head..head + len)?;
+        self.at += head + len;
+        Some(text)
     }
 
     /// The bytes of the next whole value. `None` at the end.

@@ -148,8 +148,7 @@ impl<'a> Seen<'a> {
     #[inline]
     fn bit(key: &[u8]) -> u64 {
         let byte = |at: Option<&u8>| at.map_or(0, |&b| u32::from(b));
-        let middle = byte(key.get(key.len() / 2));
-        let hash = byte(key.first()) + 7 * byte(key.last()) + 29 * middle + 41 * key.len() as u32;
+        let hash = byte(key.first()) + 7 * byte(key.last()) + 41 * key.len() as u32;
         1 << (hash.wrapping_mul(0x9e37_79b9) >> 26)
     }
 
@@ -259,23 +258,32 @@ impl Encoder<'_> {
         for _ in 0..count {
             let start = self.out.len();
             let key = *reader;
-            match reader.token() {
-                Some(Token::Str(text) | Token::Bin(text)) => {
-                    if let Some(earlier) = seen.note(text, start) {
-                        seen.cut(earlier, self.out);
-                    }
-                    self.string(text);
-                    self.out.push(b':');
+            let text = reader.short_str().or_else(|| match reader.token()? {
+                Token::Str(text) | Token::Bin(text) => Some(text),
+                _ => None,
+            });
+            if let Some(text) = text {
+                if let Some(earlier) = seen.note(text, start) {
+                    seen.cut(earlier, self.out);
                 }
-                Some(_) => {
-                    seen.add(None, start);
-                    *reader = key;
-                    self.odd_key(reader, depth);
-                }
-                None => return,
+                self.out.push(b'"');
+                escape::write(self.out, text, self.unicode);
+                self.out.extend_from_slice(b"\":");
+            } else if key.is_done() {
+                return;
+            } else {
+                seen.add(None, start);
+                *reader = key;
+                self.odd_key(reader, depth);
             }
-            self.value(reader, depth + 1);
-            self.out.push(b',');
+            if let Some(text) = reader.short_str() {
+                self.out.push(b'"');
+                escape::write(self.out, text, self.unicode);
+                self.out.extend_from_slice(b"\",");
+            } else {
+                self.value(reader, depth + 1);
+                self.out.push(b',');
+            }
         }
     }
 

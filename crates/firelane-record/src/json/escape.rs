@@ -43,8 +43,27 @@ fn clean_len(text: &[u8]) -> usize {
         }
         at += 8;
     }
+    at + clean_len_short(text, at)
+}
+
+/// [`clean_len`] of the last bytes, fewer than 8, from `at` on. What lies before them is clean, so a word may begin
+/// there.
+#[inline]
+fn clean_len_short(text: &[u8], at: usize) -> usize {
     let rest = text.get(at..).unwrap_or_default();
-    at + rest.iter().position(|&byte| special(byte)).unwrap_or(rest.len())
+    let word = match (text.last_chunk(), rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
+        (Some(word), ..) => u64::from_le_bytes(*word),
+        (None, Some(first), Some(last)) => {
+            u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
+        }
+        _ => rest.iter().fold(u64::from_le_bytes(*b"        "), |word, &byte| {
+            word << 8 | u64::from(byte)
+        }),
+    };
+    if special_in(word).is_none() {
+        return rest.len();
+    }
+    rest.iter().position(|&byte| special(byte)).unwrap_or(rest.len())
 }
 
 /// Appends `text`, escaped, without quotes.
