@@ -177,7 +177,7 @@ mod tests {
     fn a_value_of_several_words_is_left_out_with_a_warning() {
         let conf = "Record bad a b c\nRecord good x";
         check(&PLUGIN, conf, "{}", r#"{"good":"x"}"#);
-        let (_, warnings) = build(&PLUGIN, conf);
+        let warnings = build(&PLUGIN, conf).warnings;
         assert_eq!(
             warnings,
             ["`record bad` has more than one word as value: it is left out"]

@@ -44,7 +44,13 @@ impl Parser for Words {
     }
 }
 
-fn try_build(plugin: &FilterPlugin, conf: &str) -> Result<(Box<dyn Filter>, Vec<String>), Vec<String>> {
+/// A filter and the texts of the warnings on the way to it.
+pub(crate) struct Built {
+    filter: Box<dyn Filter>,
+    pub(crate) warnings: Vec<String>,
+}
+
+fn try_build(plugin: &FilterPlugin, conf: &str) -> Result<Built, Vec<String>> {
     let parsers: Vec<(String, Arc<dyn Parser>)> = vec![
         ("j".to_owned(), Arc::new(Json)),
         ("words".to_owned(), Arc::new(Words)),
@@ -66,22 +72,25 @@ fn try_build(plugin: &FilterPlugin, conf: &str) -> Result<(Box<dyn Filter>, Vec<
     };
     let texts = |list: Vec<firelane_conf::Diagnostic>| list.into_iter().map(|each| each.message).collect();
     match plugin.build(&section, &cx) {
-        Ok(BuiltFilter::Filter(filter)) => Ok((filter, texts(warnings.take()))),
+        Ok(BuiltFilter::Filter(filter)) => Ok(Built {
+            filter,
+            warnings: texts(warnings.take()),
+        }),
         Ok(BuiltFilter::Stage(_)) => panic!("a stage"),
         Err(errors) => Err(texts(errors)),
     }
 }
 
-/// The filter of `conf` and the texts of its warnings.
+/// The filter of `conf`.
 #[track_caller]
-pub(crate) fn build(plugin: &FilterPlugin, conf: &str) -> (Box<dyn Filter>, Vec<String>) {
+pub(crate) fn build(plugin: &FilterPlugin, conf: &str) -> Built {
     try_build(plugin, conf).unwrap()
 }
 
 /// `record`, JSON, behind the filter; `None` when it was dropped.
 #[track_caller]
 pub(crate) fn run(plugin: &FilterPlugin, conf: &str, record: &str) -> Option<String> {
-    let (filter, _) = build(plugin, conf);
+    let Built { filter, .. } = build(plugin, conf);
     let (tag, counts) = (Tag::new("test").unwrap(), Arc::new(FilterCounts::default()));
     let mut out = RecordsBuf::default();
     let records = of_json(record);

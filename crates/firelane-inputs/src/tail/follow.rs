@@ -330,6 +330,10 @@ impl Tailer {
                 break;
             };
             let n = source.read(buf)?;
+            if source.rotated.is_some() {
+                // Whoever writes it has not changed over to the new file yet.
+                source.rotated = Some(Instant::now());
+            }
             if let Some(batch) = pack(&self.form, (key, source), Some(&buf[..n]), &mut self.map) {
                 out.push(Message::Batch(batch));
             }
@@ -454,9 +458,11 @@ impl Tailer {
         self.positions.is_some() && !self.moved.is_empty()
     }
 
-    /// Writes the positions that moved. What fails is tried again the next time.
-    pub(super) fn save(&mut self) {
-        let Some(db) = &mut self.positions else { return };
+    /// Writes the positions that moved; false when that failed, and is to be tried again.
+    pub(super) fn save(&mut self) -> bool {
+        let Some(db) = &mut self.positions else {
+            return true;
+        };
         let mut rows = Vec::with_capacity(self.moved.len());
         let mut done = Vec::new();
         for key in &self.moved {
@@ -479,12 +485,13 @@ impl Tailer {
             .and_then(|()| done.iter().try_for_each(|(_, row)| db.forget(*row)));
         if let Err(error) = saved {
             warn!(target: "input", instance = %self.name, %error, "positions were not saved, trying again");
-            return;
+            return false;
         }
         for (key, _) in done {
             self.closing.remove(&key);
         }
         self.moved.clear();
+        true
     }
 }
 

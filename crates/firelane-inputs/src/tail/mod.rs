@@ -138,8 +138,7 @@ impl Tail {
         });
         drop((intake, tell));
         tokio::select! {
-            // Dropped, not sent: an error is what says that all is saved.
-            _ = saved => {}
+            saved = saved => saved.map_err(|_| InputError::new("the reading thread has ended by a panic"))?,
             () = cx.stop.over() => {}
         }
         Ok(())

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use firelane_core::{Hold, Ingest, IngestError, InputCounts, Sink, StopSource};
+use firelane_core::{Hold, Ingest, IngestError, Sink, StopSource};
 use firelane_record::{Records, Tag, msgpack};
 
 use super::batch::Outbox;
@@ -338,8 +338,10 @@ struct Engine {
 
 impl Sink for Engine {
     fn append(&self, stream: &Stream, _: &Tag, records: Records) -> Result<Ticket, IngestError> {
-        assert_eq!(stream.ack_on(), AckOn::Delivery);
-        let (ticket, hold) = Ticket::open();
+        let (ticket, hold) = match stream.ack_on() {
+            AckOn::Delivery => Ticket::open(),
+            AckOn::Append => (Ticket::closed(), Ticket::open().1),
+        };
         self.taken.lock().unwrap().push((texts(&records).join(","), hold));
         Ok(ticket)
     }
@@ -349,10 +351,8 @@ impl Sink for Engine {
     }
 }
 
-/// Runs the input over `path` until the engine holds `runs` runs, lets `end` do with them, and stops.
-async fn run_once(dir: &Path, runs: usize, end: impl FnOnce(Vec<(String, Hold)>)) -> Vec<String> {
-    let patterns = [dir.join("a.log").display().to_string()];
-    let settings = settings(&patterns, Some(dir.join("pos.db")));
+/// An opened input over `a.log`, and what it runs with.
+async fn opened(settings: Settings) -> (Box<Tail>, InputCx, Arc<Engine>, StopSource) {
     let mut tail = Box::new(Tail {
         settings,
         form: form(),
@@ -362,19 +362,25 @@ async fn run_once(dir: &Path, runs: usize, end: impl FnOnce(Vec<(String, Hold)>)
     tail.open().await.unwrap();
     let engine = Arc::new(Engine::default());
     let (source, stop) = StopSource::new();
-    let counts = Arc::new(InputCounts::default());
     let cx = InputCx {
         name: "tail.0".into(),
         tag: Tag::new("t").unwrap(),
         tag_given: None,
         ingest: Ingest::new(engine.clone()),
         stop,
-        counts: counts.clone(),
+        counts: Arc::default(),
         quiet: Duration::ZERO,
     };
+    (tail, cx, engine, source)
+}
+
+/// Runs the input until the engine holds a run, lets `end` do with it, and stops.
+async fn run_once(dir: &Path, end: impl FnOnce(Vec<(String, Hold)>)) -> Vec<String> {
+    let patterns = [dir.join("a.log").display().to_string()];
+    let (tail, cx, engine, source) = opened(settings(&patterns, Some(dir.join("pos.db")))).await;
+    let counts = cx.counts.clone();
     let running = tokio::spawn(tail.run(cx));
-    let taken = || engine.taken.lock().unwrap().len();
-    while taken() < runs {
+    while engine.taken.lock().unwrap().is_empty() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     source.advance(Phase::Draining);
@@ -390,17 +396,48 @@ async fn run_once(dir: &Path, runs: usize, end: impl FnOnce(Vec<(String, Hold)>)
 async fn positions_move_when_tickets_close_and_not_when_they_are_abandoned() {
     let dir = tempfile::tempdir().unwrap();
     append(&dir.path().join("a.log"), "one\ntwo\n");
-    let lost = run_once(dir.path(), 1, drop).await;
+    let lost = run_once(dir.path(), drop).await;
     assert_eq!(lost, ["one,two"]);
-    let again = run_once(dir.path(), 1, |held| {
-        held.into_iter().for_each(|(_, hold)| hold.close())
-    })
-    .await;
+    let close = |held: Vec<(String, Hold)>| held.into_iter().for_each(|(_, hold)| hold.close());
+    let again = run_once(dir.path(), close).await;
     assert_eq!(again, ["one,two"], "what was given up is read again");
     append(&dir.path().join("a.log"), "three\nfour\n");
-    let rest = run_once(dir.path(), 1, |held| {
-        held.into_iter().for_each(|(_, hold)| hold.close())
+    assert_eq!(run_once(dir.path(), close).await, ["three,four"]);
+}
+
+#[tokio::test]
+async fn exit_on_eof_ends_the_input_with_the_last_line() {
+    let dir = tempfile::tempdir().unwrap();
+    append(&dir.path().join("a.log"), "one\nno line end");
+    let patterns = [dir.path().join("*.log").display().to_string()];
+    let (tail, cx, engine, _source) = opened(Settings {
+        exit_on_eof: true,
+        ..settings(&patterns, None)
     })
     .await;
-    assert_eq!(rest, ["three,four"]);
+    assert!(tail.ends_process());
+    tail.run(cx).await.unwrap();
+    let taken: Vec<_> = engine
+        .taken
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(lines, _)| lines.clone())
+        .collect();
+    assert_eq!(taken, ["one", "no line end"]);
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_opened_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = settings(&[], Some(dir.path().join("none/pos.db")));
+    let mut tail = Tail {
+        settings,
+        form: form(),
+        tag_regex: None,
+        positions: None,
+    };
+    let error = tail.open().await.unwrap_err();
+    assert!(error.message.starts_with("cannot open database"), "{error}");
+    assert!(error.message.contains("none/pos.db"), "{error}");
 }

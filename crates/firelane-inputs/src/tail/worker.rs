@@ -21,6 +21,9 @@ const PATHS_EVERY: Duration = Duration::from_secs(1);
 /// Between two transactions.
 const SAVE_EVERY: Duration = Duration::from_millis(250);
 
+/// After a failed one.
+const SAVE_AGAIN: Duration = Duration::from_secs(5);
+
 /// What the thread is told. It ends when nobody is left to tell it anything.
 #[derive(Debug)]
 pub(super) enum Command {
@@ -47,8 +50,8 @@ struct Worker {
     next_save: Instant,
 }
 
-/// Follows the files until told to stop, then saves positions until the last ticket has closed; `done` is dropped
-/// behind the last save.
+/// Follows the files until told to stop, then saves positions until the last ticket has closed; `done` is told
+/// behind the last save, and dropped untold by a panic.
 pub(super) fn run(
     tailer: Tailer,
     sender: mpsc::Sender<Message>,
@@ -67,7 +70,8 @@ pub(super) fn run(
         next_save: now,
     };
     worker.run();
-    drop(done);
+    // Nobody may be listening any more.
+    let _ = done.send(());
 }
 
 impl Worker {
@@ -83,9 +87,9 @@ impl Worker {
             }
             over |= self.ending;
             let now = Instant::now();
-            if self.tailer.is_behind() && (over || self.out.is_none() || now >= self.next_save) {
-                self.tailer.save();
-                self.next_save = now + SAVE_EVERY;
+            if self.tailer.is_behind() && (over || now >= self.next_save) {
+                let saved = self.tailer.save();
+                self.next_save = now + if saved { SAVE_EVERY } else { SAVE_AGAIN };
             }
             if over {
                 return;
@@ -97,7 +101,7 @@ impl Worker {
     /// How long to wait for a command.
     fn pause(&self) -> Duration {
         match &self.out {
-            None if self.tailer.is_behind() => SAVE_EVERY,
+            None if self.tailer.is_behind() => self.next_save.saturating_duration_since(Instant::now()),
             None => Duration::from_secs(3600),
             // Room is announced.
             Some(out) if out.is_full() => POLL_MAX,
@@ -109,7 +113,10 @@ impl Worker {
         match command {
             Command::Room => {}
             Command::Settled(mark) => self.tailer.settled(mark),
-            Command::Stop => self.out = None,
+            Command::Stop => {
+                self.out = None;
+                self.next_save = Instant::now();
+            }
             Command::End => {
                 self.out = None;
                 self.ending = true;
