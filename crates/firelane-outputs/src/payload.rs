@@ -164,3 +164,125 @@ pub(crate) fn write_v2(event: &Event<'_>, out: &mut Vec<u8>) {
     out.push(0x80);
     out.extend_from_slice(event.body);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use firelane_core::Part;
+    use firelane_record::{MapWriter, RecordsBuf, Timestamp, msgpack};
+    use proptest::prelude::*;
+
+    fn payload(format: Format) -> Payload {
+        let json = JsonOptions::new(true).with_date("date", DateFormat::Epoch);
+        Payload { format, json }
+    }
+
+    fn time(secs: i64) -> Timestamp {
+        Timestamp { secs, nanos: 0 }
+    }
+
+    /// A record `{"n": n, "s": text}`, with or without empty metadata.
+    fn push(buf: &mut RecordsBuf, n: u8, text: &[u8], v2: bool) {
+        let mut map = MapWriter::new();
+        map.raw(b"n", &[n & 0x7f]);
+        map.str(b"s", text);
+        let metadata: Option<&[u8]> = v2.then_some(&[0x80]);
+        buf.push_with(time(7), metadata, |out| map.write(out));
+    }
+
+    fn chunk(bufs: Vec<RecordsBuf>) -> Chunk {
+        let tag = Tag::new("t").unwrap();
+        let part = |mut buf: RecordsBuf| Part {
+            tag: tag.clone(),
+            records: buf.take(),
+        };
+        Chunk::new(bufs.into_iter().map(part).collect())
+    }
+
+    #[track_caller]
+    fn check(format: Format, chunk: &Chunk, want: &str) {
+        let mut out = Vec::new();
+        payload(format).encode(chunk, &mut out);
+        assert_eq!(String::from_utf8_lossy(&out), want);
+    }
+
+    #[test]
+    fn nothing_is_an_empty_array() {
+        check(Format::Json, &chunk(Vec::new()), "[]");
+        check(Format::JsonLines, &chunk(Vec::new()), "");
+    }
+
+    #[test]
+    fn groups_give_their_attributes_and_no_records() {
+        let mut buf = RecordsBuf::default();
+        buf.push(time(0xFFFF_FFFF), Some(&[0x80]), &[0x81, 0xa1, b'r', 1]);
+        push(&mut buf, 1, b"in", true);
+        buf.push(time(0xFFFF_FFFE), Some(&[0x80]), &[0x80]);
+        push(&mut buf, 2, b"out", false);
+        let chunk = chunk(vec![buf]);
+        assert_eq!(chunk.records(), 4);
+        let mut out = Vec::new();
+        payload(Format::JsonLines).encode(&chunk, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(lines[0].contains(r#""group_attributes":{"r":1}"#), "{text}");
+        assert_eq!(lines[1], r#"{"date":7,"n":2,"s":"out"}"#);
+    }
+
+    #[test]
+    fn estimates_hold_for_usual_records() {
+        let mut buf = RecordsBuf::default();
+        for n in 0..100 {
+            push(
+                &mut buf,
+                n,
+                &b"GET /index.html 200 12ms \"agent\" ".repeat(10),
+                false,
+            );
+        }
+        let chunk = chunk(vec![buf]);
+        for format in [
+            Format::Json,
+            Format::JsonLines,
+            Format::JsonStream,
+            Format::Msgpack,
+        ] {
+            let mut out = Vec::new();
+            payload(format).encode(&chunk, &mut out);
+            let estimate = payload(format).estimate(&chunk);
+            assert!(out.len() <= estimate, "{format:?}: {} over {estimate}", out.len());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_record_appears_once_in_order(
+            records in proptest::collection::vec((any::<u8>(), proptest::collection::vec(any::<u8>(), 0..40), any::<bool>()), 0..40),
+            cut in 0usize..40,
+        ) {
+            let mut bufs = vec![RecordsBuf::default(), RecordsBuf::default()];
+            for (at, (n, text, v2)) in records.iter().enumerate() {
+                push(&mut bufs[usize::from(at >= cut)], *n, text, *v2);
+            }
+            let chunk = chunk(bufs);
+            let mut lines = Vec::new();
+            payload(Format::JsonLines).encode(&chunk, &mut lines);
+            let lines = String::from_utf8(lines).unwrap();
+            prop_assert_eq!(lines.lines().count(), records.len());
+            for (line, (n, ..)) in lines.lines().zip(&records) {
+                let want = format!("{{\"date\":7,\"n\":{},", n & 0x7f);
+                prop_assert!(line.starts_with(&want), "{}", line);
+            }
+            let mut packed = Vec::new();
+            payload(Format::Msgpack).encode(&chunk, &mut packed);
+            let back = firelane_record::Records::parse(packed.into()).unwrap();
+            prop_assert_eq!(back.count() as usize, records.len());
+            for (event, (_, text, _)) in back.events().zip(&records) {
+                prop_assert!(event.metadata.is_some());
+                let (_, last) = msgpack::pairs(event.body).last().unwrap();
+                prop_assert_eq!(msgpack::text(last), Some(&text[..]));
+            }
+        }
+    }
+}

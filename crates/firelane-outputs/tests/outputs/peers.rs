@@ -104,13 +104,20 @@ async fn serve(mut stream: TcpStream, acts: Arc<Mutex<Vec<Act>>>, seen: Arc<Mute
         };
         let act = {
             let mut acts = acts.lock().unwrap();
-            if acts.len() > 1 { acts.remove(0) } else { acts[0].clone() }
+            if acts.len() > 1 {
+                acts.remove(0)
+            } else {
+                acts[0].clone()
+            }
         };
         if matches!(act, Act::CloseAfterHead) {
             return None;
         }
         let head = String::from_utf8(buffer[..end].to_vec()).unwrap();
-        let mut request = Seen { head, body: Vec::new() };
+        let mut request = Seen {
+            head,
+            body: Vec::new(),
+        };
         let len: usize = request.header("content-length")[0].parse().unwrap();
         while buffer.len() < end + len {
             fill(&mut stream, &mut buffer).await?;
