@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::units::{Interval, OnOff};
+use firelane_conf::units::{Interval, OnOff};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
