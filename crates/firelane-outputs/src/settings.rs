@@ -80,7 +80,7 @@ impl Network {
 pub(crate) fn refuse(cx: &BuildCx<'_>, key: &str, reason: &str) -> Diagnostic {
     let entry = cx.section.get(key);
     let span = entry.map_or(cx.section.span, |entry| entry.value.span);
-    Diagnostic::error("FL0301", Class::Init, format!("{}: {reason}", written(cx, key)))
+    Diagnostic::error("FL0310", Class::Init, format!("{}: {reason}", written(cx, key)))
         .at(span)
         .plugin(cx.instance)
 }

@@ -34,7 +34,7 @@ pub struct Config {
     /// `double` (default), `epoch`, `epoch_ms`, `iso8601` or `java_sql_timestamp`.
     json_date_format: Option<String>,
     /// A header: its name, then its value. May be repeated.
-    header: Vec<Words>,
+    header: Vec<Words<1>>,
     /// Header that carries the tag.
     header_tag: Option<String>,
     /// Send headers of one name beside each other; off: the later one takes the place of the earlier one. Default on.
@@ -360,9 +360,9 @@ impl Config {
             None => {}
         }
         for words in &self.header {
-            let mut words = words.iter();
-            let name = words.next().map_or("", |word| word.as_ref());
-            let value = words.map(|word| word.as_ref()).collect::<Vec<&str>>().join(" ");
+            let mut words = words.0.iter();
+            let name = words.next().map_or("", String::as_str);
+            let value = words.map(String::as_str).collect::<Vec<_>>().join(" ");
             headers
                 .add(name, &value)
                 .map_err(|reason| refuse(cx, "header", &reason))?;

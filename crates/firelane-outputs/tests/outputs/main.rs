@@ -13,7 +13,7 @@ use firelane_core::plugin::Warnings;
 use firelane_core::{BuildCx, Chunk, DeliverCx, Outcome, Output, OutputCounts, Part, Service, StopSource};
 use firelane_outputs::OUTPUTS;
 use firelane_parse::Parsers;
-use firelane_record::{MapWriter, RecordsBuf, Tag, Timestamp};
+use firelane_record::{MapWriter, RecordsBuf, Tag, Timestamp, msgpack};
 
 /// Builds an output as the engine does: the properties `tls*` and `net.*` split off where the plugin takes them.
 fn try_build(
@@ -69,7 +69,7 @@ fn part(name: &str, texts: &[&str]) -> Part {
     let mut buf = RecordsBuf::default();
     for (index, text) in texts.iter().enumerate() {
         let mut map = MapWriter::new();
-        map.raw(b"n", &[index as u8]);
+        msgpack::write_uint(map.key(b"n"), index as u64);
         map.str(b"log", text.as_bytes());
         let time = Timestamp {
             secs: 1_700_000_000,
