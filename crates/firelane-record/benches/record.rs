@@ -1,5 +1,5 @@
-//! What the data path does to one record: walk, edit, print. The record is what Docker's driver sends for a line
-//! of about 280 bytes: 450 bytes.
+//! What the data path does to one record: walk, edit, print. The record is what Docker's driver sends for a
+//! line of about 280 bytes: 450 bytes.
 #![expect(missing_docs, reason = "criterion's macros")]
 
 use std::hint::black_box;
@@ -9,8 +9,8 @@ use firelane_record::json::{DateFormat, JsonOptions, to_msgpack};
 use firelane_record::{Draft, MapWriter, Match, Records, RecordsBuf, Scratch, Tag, Timestamp};
 
 const LINE: &str = "2026-01-02T03:04:05.678Z INFO  com.example.shop.checkout.OrderService [http-nio-8080-exec-7] order 81723 \
-    accepted for customer 5521 in 12.4 ms, total 118.20 EUR, items 3, warehouse fra-2, carrier standard, trace \
-    4bf92f3577b34da6a3ce929d0e0e4736 span 00f067aa0ba902b7 flags 01 retries 0";
+    accepted for customer 5521 in 12.4 ms, total 118.20 EUR, items 3, warehouse fra-2, carrier standard, \
+    trace 4bf92f3577b34da6a3ce929d0e0e4736 span 00f067aa0ba902b7 flags 01 retries 0";
 
 fn docker_body() -> MapWriter {
     let mut body = MapWriter::new();

@@ -8,9 +8,9 @@
 //! | `$TAG`, `$TAG[n]` | template: the tag, its nth part |
 //! | `$0`..`$9` | template: captures of a rule's regular expression |
 //!
-//! Look-ups see the last of repeated keys. Subkeys of a top-level value that is neither map nor array are ignored:
-//! the value itself is found. In a template a variable ends at `.`, blank, `,`, `"` or the end, and anything else
-//! behind it is an error; only `$TAG`, `$TAG[n]` and captures may be followed by anything.
+//! Look-ups see the last of repeated keys. Subkeys of a top-level value that is neither map nor array are
+//! ignored: the value itself is found. In a template a variable ends at `.`, blank, `,`, `"` or the end, and
+//! anything else behind it is an error; only `$TAG`, `$TAG[n]` and captures may be followed by anything.
 
 use crate::draft::{Draft, keys};
 use crate::json::{JsonOptions, hex, number};
@@ -190,8 +190,8 @@ impl Template {
         self.parts.iter().any(of_record)
     }
 
-    /// Appends the text for a record. `captures`: what `$0`..`$9` stand for. What is missing adds nothing; false
-    /// if anything was.
+    /// Appends the text for a record. `captures`: what `$0`..`$9` stand for. What is missing adds nothing;
+    /// false if anything was.
     pub fn render<R: Fields + ?Sized>(
         &self,
         tag: &Tag,
@@ -219,8 +219,8 @@ impl Template {
     }
 }
 
-/// Appends a value as templates print it: a string as it is, whole numbers, floats as `%f`, `true`, `false`, `null`,
-/// maps as JSON, binaries as hex. False, and nothing, for an array or an extension.
+/// Appends a value as templates print it: a string as it is, whole numbers, floats as `%f`, `true`, `false`,
+/// `null`, maps as JSON, binaries as hex. False, and nothing, for an array or an extension.
 pub fn write_plain(out: &mut Vec<u8>, raw: &[u8]) -> bool {
     let Some((token, _)) = msgpack::read(raw) else {
         return false;

@@ -59,6 +59,21 @@ impl MapWriter {
         &mut self.pairs
     }
 
+    /// Appends pairs that `write` writes; it gives their number.
+    pub fn write_pairs<E>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<u32, E>) -> Result<(), E> {
+        let before = self.pairs.len();
+        match write(&mut self.pairs) {
+            Ok(count) => {
+                self.count += count;
+                Ok(())
+            }
+            Err(error) => {
+                self.pairs.truncate(before);
+                Err(error)
+            }
+        }
+    }
+
     /// A point to come back to with [`rewind`](Self::rewind).
     pub fn mark(&self) -> (usize, u32) {
         (self.pairs.len(), self.count)
@@ -74,5 +89,31 @@ impl MapWriter {
     pub fn write(&self, out: &mut Vec<u8>) {
         msgpack::write_map_head(out, self.count);
         out.extend_from_slice(&self.pairs);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_counted_and_taken_back() {
+        let mut map = MapWriter::new();
+        map.str(b"a", b"b");
+        let mark = map.mark();
+        map.raw(b"c", &[1]);
+        map.key(b"d").push(0xc0);
+        map.rewind(mark);
+        map.raw_pair(&[0xa1, b'e'], &[2]);
+        let refused: Result<(), ()> = map.write_pairs(|out| {
+            out.push(7);
+            Err(())
+        });
+        assert!(refused.is_err());
+        let mut out = Vec::new();
+        map.write(&mut out);
+        assert_eq!(out, [0x82, 0xa1, b'a', 0xa1, b'b', 0xa1, b'e', 2]);
+        map.clear();
+        assert_eq!((map.count(), map.pairs()), (0, &[][..]));
     }
 }

@@ -1,8 +1,11 @@
 //! MessagePack: a skipping walk that checks, a token reader for what is checked, and a writer.
 //!
-//! Limits: containers nest at most [`DEPTH_MAX`] deep (as in msgpack-c, so Fluent Bit), lengths are bounded by
-//! the buffer. The walk is resumable: a message that arrives in pieces is walked once, not once a piece.
+//! Limits: containers nest at most [`DEPTH_MAX`] deep (as in msgpack-c, so Fluent Bit), lengths are bounded
+//! by the buffer. The walk is resumable: a message that arrives in pieces is walked once, not once a piece.
 //! Source: the MessagePack specification, <https://github.com/msgpack/msgpack/blob/master/spec.md>.
+
+#[cfg(test)]
+mod tests;
 
 /// Deepest nesting of arrays and maps that is taken.
 pub const DEPTH_MAX: usize = 32;
@@ -147,8 +150,8 @@ impl Walker {
         }
     }
 
-    /// Walks on. `Ok(end)` is the offset just behind the value; `Incomplete` may be retried with the same bytes
-    /// and more behind them; any other fault is final.
+    /// Walks on. `Ok(end)` is the offset just behind the value; `Incomplete` may be retried with the same
+    /// bytes and more behind them; any other fault is final.
     #[inline]
     pub fn walk(&mut self, buf: &[u8]) -> Result<usize, Fault> {
         loop {
@@ -292,8 +295,8 @@ impl<'a> Reader<'a> {
         Some(token)
     }
 
-    /// The next value if it is a string of less than 64 KiB: the fast way for what most values are. `None`, and
-    /// nothing is taken, for anything else.
+    /// The next value if it is a string of less than 64 KiB: the fast way for what most values are. `None`,
+    /// and nothing is taken, for anything else.
     #[inline]
     pub fn short_str(&mut self) -> Option<&'a [u8]> {
         let rest = self.buf.get(self.at..)?;

@@ -1,8 +1,8 @@
 //! `Match`: Fluent Bit's tag wildcard. `*` is any run of bytes, dots and none at all included; it may stand
 //! anywhere and several times; all else is literal and case-sensitive. There is no `?`, no class, no list.
 //!
-//! A match takes time linear in the tag: the parts between the stars are searched leftmost, which is never wrong
-//! because a star takes anything. `Match_Regex` lives in the parse crate.
+//! A match takes time linear in the tag: the parts between the stars are searched leftmost, which is never
+//! wrong because a star takes anything. `Match_Regex` lives in the parse crate.
 
 use std::fmt;
 

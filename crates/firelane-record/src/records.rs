@@ -1,8 +1,9 @@
 //! A checked run of events of one tag, as raw bytes.
 //!
-//! `records = event*`, `event = [time, body] | [[time, metadata], body]`, time as in [`Timestamp::from_token`],
-//! metadata and body maps. Bytes are never rewritten on arrival: [`Records::events`] gives the parts of either
-//! shape, and an output that needs one shape rewrites only the others.
+//! `records = event*`, `event = [time, body] | [[time, metadata], body]`, time as in
+//! [`Timestamp::from_token`], metadata and body maps. Bytes are never rewritten on arrival:
+//! [`Records::events`] gives the parts of either shape, and an output that needs one shape rewrites only the
+//! others.
 
 use bytes::Bytes;
 
@@ -320,8 +321,8 @@ impl RecordsBuf {
         self.note(event.metadata.is_some(), event.time.is_group_marker());
     }
 
-    /// Appends `[time, body]` from one slice that holds a checked time and a checked map behind each other, as a
-    /// Message-mode frame does.
+    /// Appends `[time, body]` from one slice that holds a checked time and a checked map behind each other,
+    /// as a Message-mode frame does.
     #[inline]
     pub fn push_time_and_body(&mut self, time_and_body: &[u8]) {
         self.bytes.push(0x92);

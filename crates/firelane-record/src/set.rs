@@ -168,8 +168,8 @@ impl Iterator for Runs<'_> {
     }
 }
 
-/// A growing set of numbers that is whole but for a few gaps: everything below [`low_water`](Self::low_water) and
-/// some islands above. Insertion at an end costs no search.
+/// A growing set of numbers that is whole but for a few gaps: everything below [`low_water`](Self::low_water)
+/// and some islands above. Insertion at an end costs no search.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IntervalSet {
     low: u64,
@@ -308,7 +308,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn record_sets_agree_with_a_set(ours in ranges(), theirs in ranges(), from in 0u32..50, to in 0u32..60) {
+        fn record_sets_agree(ours in ranges(), theirs in ranges(), from in 0u32..50, to in 0u32..60) {
             let build = |list: &[(u32, u32)]| {
                 let set: RecordSet = list.iter().map(|&(at, len)| at..at + len).collect();
                 let model: BTreeSet<u32> = list.iter().flat_map(|&(at, len)| at..at + len).collect();
@@ -331,7 +331,7 @@ mod tests {
         }
 
         #[test]
-        fn interval_sets_agree_with_a_set(list in ranges(), from in 0u64..50, len in 0u64..12) {
+        fn interval_sets_agree(list in ranges(), from in 0u64..50, len in 0u64..12) {
             let mut set = IntervalSet::new();
             let mut model = BTreeSet::new();
             for (at, len) in list {

@@ -21,7 +21,8 @@ impl Timestamp {
         (nanos < NANOS).then_some(Self { secs, nanos })
     }
 
-    /// From seconds as a double, as JSON inputs and old clients write them; `None` if not finite or out of range.
+    /// From seconds as a double, as JSON inputs and old clients write them; `None` if not finite or out of
+    /// range.
     pub fn from_f64(secs: f64) -> Option<Self> {
         if !secs.is_finite() || secs.abs() > 9.0e18 {
             return None;

@@ -25,7 +25,8 @@ pub fn starts_ignore_case(key: &[u8], prefix: &[u8]) -> bool {
         .is_some_and(|head| head.eq_ignore_ascii_case(prefix))
 }
 
-/// A key as `record_modifier` and `nest` write it: the text itself, or with a trailing `*` what starts with it.
+/// A key as `record_modifier` and `nest` write it: the text itself, or with a trailing `*` what starts with
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyPattern {
     text: Box<[u8]>,

@@ -1,12 +1,13 @@
 //! Edits over a raw record, without decoding it.
 //!
 //! A draft starts as the body's bytes. Appending pairs to it needs no walk: they lie behind each other in the
-//! [`Scratch`] and [`Draft::write`] copies old pairs and new pairs in one piece each. The first edit that needs
-//! to know the fields (remove, rename, move) indexes them: an entry per field, values untouched where they are. A
-//! record that no edit changed is written byte for byte as it came.
+//! [`Scratch`] and [`Draft::write`] copies old pairs and new pairs in one piece each. The first edit that
+//! needs to know the fields (remove, rename, move) indexes them: an entry per field, values untouched where
+//! they are. A record that no edit changed is written byte for byte as it came.
 //!
-//! Repeated keys are legal: look-ups see the last one, as Fluent Bit's do. Keys are compared by their bytes, string
-//! or binary; keys of other types match nothing. Nothing is allocated per record once the scratch has grown.
+//! Repeated keys are legal: look-ups see the last one, as Fluent Bit's do. Keys are compared by their bytes,
+//! string or binary; keys of other types match nothing. Nothing is allocated per record once the scratch has
+//! grown.
 
 use crate::msgpack::{self, Pairs};
 use crate::{Event, MapWriter, RecordsBuf, Timestamp};

@@ -126,8 +126,8 @@ const INTERNAL: &[u8] = b"__internal__";
 /// Maps with more keys are sorted instead: comparing all with all is for small ones.
 const SEEN_MAX: usize = 32;
 
-/// Keys of the map being written, to find repeated ones. Every pair ends in a comma, so that an earlier one can be
-/// cut out of the text.
+/// Keys of the map being written, to find repeated ones. Every pair ends in a comma, so that an earlier one
+/// can be cut out of the text.
 struct Seen<'a> {
     /// A bit per hash of a key: most maps are told to have no repeated key by this alone.
     bits: u64,
@@ -519,7 +519,7 @@ mod tests {
 
         /// What comes out is valid JSON and UTF-8, whatever goes in.
         #[test]
-        fn any_bytes_print_as_json(raw in prop::collection::vec(any::<u8>(), 0..60), unicode in any::<bool>()) {
+        fn any_bytes_print(raw in prop::collection::vec(any::<u8>(), 0..60), unicode in any::<bool>()) {
             let Ok(end) = msgpack::skip(&raw, 0) else { return Ok(()) };
             let mut out = Vec::new();
             JsonOptions::new(unicode).encode_value(&raw[..end], &mut out);

@@ -1,8 +1,8 @@
 //! String bytes into JSON text. Clean runs are found by words and copied whole.
 //!
-//! Escaped: `"`, `\`, controls and DEL; with `unicode` all that is not ASCII. A byte 0xNN that is not UTF-8 becomes
-//! the private code point U+E0NN (raw) with `unicode`, so that it can be told; else a broken sequence becomes
-//! U+FFFD. `/` is never escaped.
+//! Escaped: `"`, `\`, controls and DEL; with `unicode` all that is not ASCII. A byte 0xNN that is not UTF-8
+//! becomes the private code point U+E0NN (raw) with `unicode`, so that it can be told; else a broken sequence
+//! becomes U+FFFD. `/` is never escaped.
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
@@ -13,8 +13,8 @@ fn special(byte: u8) -> bool {
     ((byte as i8) < 0x20) | (byte == b'"') | (byte == b'\\') | (byte == 0x7f)
 }
 
-/// Index of the first special byte of a word (its lowest byte first), if any. Borrows and carries reach only the
-/// bytes above the first special one, so the first hit is exact.
+/// Index of the first special byte of a word (its lowest byte first), if any. Borrows and carries reach only
+/// the bytes above the first special one, so the first hit is exact.
 #[inline]
 fn special_in(word: u64) -> Option<usize> {
     let zero = |x: u64| x.wrapping_sub(ONES) & !x;
@@ -46,8 +46,8 @@ fn clean_len(text: &[u8]) -> usize {
     at + clean_len_short(text, at)
 }
 
-/// [`clean_len`] of the last bytes, fewer than 8, from `at` on. What lies before them is clean, so a word may begin
-/// there.
+/// [`clean_len`] of the last bytes, fewer than 8, from `at` on. What lies before them is clean, so a word may
+/// begin there.
 #[inline]
 fn clean_len_short(text: &[u8], at: usize) -> usize {
     let rest = text.get(at..).unwrap_or_default();

@@ -1,12 +1,12 @@
 //! JSON: MessagePack to JSON text as Fluent Bit prints it, and JSON text to MessagePack.
 //!
-//! Printing rules: nothing is sorted; of repeated keys the last one is written, at its place, so a record's own
-//! `date` beats the injected one. Integers are exact; doubles are `%.16g`, whole ones `%.1f`. With
-//! `json.escape_unicode` (default) all that is not ASCII is `\uxxxx`.
-//! Where Fluent Bit prints invalid JSON we do not: `nan` and `inf` are `null`, extensions are hex text, keys that
-//! are no strings are quoted.
+//! Printing rules: nothing is sorted; of repeated keys the last one is written, at its place, so a record's
+//! own `date` beats the injected one. Integers are exact; doubles are `%.16g`, whole ones `%.1f`. With
+//! `json.escape_unicode` (default) all that is not ASCII is `\uxxxx`. Where Fluent Bit prints invalid JSON we
+//! do not: `nan` and `inf` are `null`, extensions are hex text, keys that are no strings are quoted.
 //!
-//! The [`Lexer`] is the one JSON lexer of the workspace; [`Scanner`] finds the ends of values in a growing buffer.
+//! The [`Lexer`] is the one JSON lexer of the workspace; [`Scanner`] finds the ends of values in a growing
+//! buffer.
 
 mod date;
 mod encode;
@@ -20,5 +20,5 @@ pub use date::DateFormat;
 pub use encode::JsonOptions;
 pub(crate) use encode::hex;
 pub use lex::{JsonError, JsonErrorKind, Lexer, Number, RawString, Token};
-pub use read::{DEPTH_MAX, to_msgpack};
+pub use read::{DEPTH_MAX, object_to_map, to_msgpack};
 pub use scan::{Scan, Scanner};

@@ -1,10 +1,10 @@
 //! JSON text to MessagePack, in one pass.
 //!
-//! A number with a point or an exponent is a float, `-0` is 0, whole numbers beyond 64 bits are floats; repeated
-//! keys are kept. Any fault makes the whole value invalid and nothing is written.
+//! A number with a point or an exponent is a float, `-0` is 0, whole numbers beyond 64 bits are floats;
+//! repeated keys are kept. Any fault makes the whole value invalid and nothing is written.
 
 use super::lex::{JsonError, JsonErrorKind, Lexer, Number, RawString, Token};
-use crate::msgpack;
+use crate::{MapWriter, msgpack};
 
 /// Deepest nesting that is taken: what the walk takes, less what an event and a request put around a body.
 pub const DEPTH_MAX: usize = msgpack::DEPTH_MAX - 4;
@@ -20,6 +20,29 @@ pub fn to_msgpack(text: &[u8], out: &mut Vec<u8>) -> Result<usize, JsonError> {
         Ok(()) => Ok(lexer.at()),
         Err(error) => {
             out.truncate(before);
+            Err(error)
+        }
+    }
+}
+
+/// Appends the pairs of the object at the start of `text` to `map`; anything but an object is an error.
+/// Otherwise as [`to_msgpack`].
+pub fn object_to_map(text: &[u8], map: &mut MapWriter) -> Result<usize, JsonError> {
+    let mark = map.mark();
+    let mut lexer = Lexer::new(text);
+    let offset = lexer.skip_blanks();
+    let done = match expect(&mut lexer) {
+        Ok(Token::ObjectStart) => map.write_pairs(|out| pairs(&mut lexer, out, 0)),
+        Ok(_) => Err(JsonError {
+            offset,
+            kind: JsonErrorKind::Unexpected,
+        }),
+        Err(error) => Err(error),
+    };
+    match done {
+        Ok(()) => Ok(lexer.at()),
+        Err(error) => {
+            map.rewind(mark);
             Err(error)
         }
     }
@@ -87,17 +110,23 @@ fn str_head(len: usize) -> ([u8; 5], usize) {
 fn object(lexer: &mut Lexer<'_>, out: &mut Vec<u8>, depth: usize) -> Result<(), JsonError> {
     let head_at = out.len();
     out.push(0x80);
+    let count = pairs(lexer, out, depth)?;
+    patch_head(out, head_at, count, msgpack::write_map_head);
+    Ok(())
+}
+
+/// The pairs behind a `{`, and the `}`; how many.
+fn pairs(lexer: &mut Lexer<'_>, out: &mut Vec<u8>, depth: usize) -> Result<u32, JsonError> {
     let mut count = 0u32;
     if lexer.peek() == Some(b'}') {
         lexer.token()?;
-        return Ok(());
+        return Ok(count);
     }
     loop {
-        lexer.skip_blanks();
-        let at = lexer.at();
+        let offset = lexer.skip_blanks();
         let Token::String(key) = expect(lexer)? else {
             return Err(JsonError {
-                offset: at,
+                offset,
                 kind: JsonErrorKind::Unexpected,
             });
         };
@@ -109,11 +138,9 @@ fn object(lexer: &mut Lexer<'_>, out: &mut Vec<u8>, depth: usize) -> Result<(), 
         let token = expect(lexer)?;
         value(lexer, token, out, depth + 1)?;
         count += 1;
-        if more(lexer, b'}')? {
-            continue;
+        if !more(lexer, b'}')? {
+            return Ok(count);
         }
-        patch_head(out, head_at, count, msgpack::write_map_head);
-        return Ok(());
     }
 }
 
@@ -264,6 +291,22 @@ mod tests {
         let mut raw = Vec::new();
         assert_eq!(to_msgpack(br#" {"a":1}{"b":2}"#, &mut raw), Ok(8));
         assert_eq!(raw, [0x81, 0xa1, b'a', 1]);
+    }
+
+    #[test]
+    fn an_object_becomes_pairs() {
+        let mut map = MapWriter::new();
+        map.str(b"k", b"v");
+        assert_eq!(object_to_map(br#" {"a":1,"b":{"c":2}} rest"#, &mut map), Ok(20));
+        assert_eq!(map.count(), 3);
+        for text in ["[1]", "7", "", "{\"x\":}", "{\"x\":1"] {
+            assert!(object_to_map(text.as_bytes(), &mut map).is_err(), "{text}");
+        }
+        let mut raw = Vec::new();
+        map.write(&mut raw);
+        let mut out = Vec::new();
+        JsonOptions::default().encode_value(&raw, &mut out);
+        assert_eq!(out, br#"{"k":"v","a":1,"b":{"c":2}}"#);
     }
 
     #[test]
