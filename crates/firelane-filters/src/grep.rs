@@ -31,8 +31,8 @@ pub struct Config {
     regex: Vec<String>,
     /// `KEY REGEX`: what to drop. May be given several times.
     exclude: Vec<String>,
-    /// How rules go together: `legacy`, `and`, `or`.
-    logical_op: Option<String>,
+    /// How rules go together.
+    logical_op: Op,
 }
 
 impl FilterConfig for Config {
@@ -45,9 +45,7 @@ impl FilterConfig for Config {
                 Err(error) => errors.push(error),
             }
         }
-        let op = op(self.logical_op.as_deref(), cx)
-            .map_err(|error| errors.push(error))
-            .unwrap_or_default();
+        let op = self.logical_op;
         let excludes = rules.iter().filter(|rule| rule.exclude).count();
         if op != Op::Legacy && excludes > 0 && excludes < rules.len() {
             let text = "`regex` and `exclude` rules cannot be mixed under `logical_op and` or `or`";
@@ -61,25 +59,6 @@ impl FilterConfig for Config {
             })))
         } else {
             Err(errors)
-        }
-    }
-}
-
-fn op(given: Option<&str>, cx: &BuildCx<'_>) -> Result<Op, Diagnostic> {
-    let Some(given) = given else { return Ok(Op::Legacy) };
-    match given.to_ascii_lowercase().as_str() {
-        "legacy" => Ok(Op::Legacy),
-        "and" => Ok(Op::And),
-        "or" => Ok(Op::Or),
-        _ => {
-            let span = cx
-                .section
-                .get("logical_op")
-                .map_or(cx.section.span, |entry| entry.value.span);
-            let text = format!("`{given}` is no `logical_op`");
-            Err(Diagnostic::error("FL0336", Class::BadValue, text)
-                .at(span)
-                .help("`legacy`, `and` or `or`"))
         }
     }
 }
@@ -101,17 +80,22 @@ fn rule(entry: &Entry) -> Result<Rule, Diagnostic> {
 /// Here the `$` of an accessor may be left out.
 fn grep_field(entry: &Entry, key: &str) -> Result<Accessor, Diagnostic> {
     if key.contains("['") && !key.starts_with('$') {
-        field(entry, &format!("${key}"))
+        field(entry.value.span, &format!("${key}"))
     } else {
-        field(entry, key)
+        field(entry.value.span, key)
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// How rules go together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 enum Op {
+    /// The first `regex`, or `exclude` that matches, decides.
     #[default]
     Legacy,
+    /// All rules must match.
     And,
+    /// Any rule must match.
     Or,
 }
 
@@ -240,7 +224,11 @@ mod tests {
     #[test]
     fn mistakes_stop_the_start() {
         fails(&PLUGIN, "Regex log", "`regex log` has no regular expression");
-        fails(&PLUGIN, "Logical_Op xor\nRegex a b", "`xor` is no `logical_op`");
+        fails(
+            &PLUGIN,
+            "Logical_Op xor\nRegex a b",
+            "invalid value for property 'logical_op': `xor` is not one of legacy, and, or, did you mean `or`?",
+        );
         let mixed = "`regex` and `exclude` rules cannot be mixed under `logical_op and` or `or`";
         fails(&PLUGIN, "Logical_Op and\nRegex a b\nExclude c d", mixed);
     }

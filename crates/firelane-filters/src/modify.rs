@@ -4,6 +4,7 @@
 //! came; all must hold. Keys of rules are top-level, exact and case-sensitive; values are strings. Keys of
 //! `key_...` conditions may be accessors.
 
+use firelane_conf::units::split_words;
 use firelane_conf::{Diagnostic, Entry};
 use firelane_core::plugin::BuiltFilter;
 use firelane_core::{BuildCx, Fate, Filter, FilterConfig, FilterCx, FilterPlugin, Stability};
@@ -14,7 +15,7 @@ use firelane_record::msgpack::{self, Token};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::rules::{field, problem, regex, words};
+use crate::rules::{field, problem, regex};
 
 /// The plugin.
 pub static PLUGIN: FilterPlugin = FilterPlugin::new::<Config>(
@@ -84,7 +85,7 @@ fn rule(key: &str, entry: &Entry) -> Result<Option<Rule>, Diagnostic> {
         "remove" | "remove_wildcard" | "remove_regex" | "move_to_start" | "move_to_end" => 1,
         _ => return Ok(None),
     };
-    let words = words(&entry.value.value, WORDS_MAX);
+    let words = split_words(&entry.value.value, Some(WORDS_MAX));
     if words.len() != count {
         let text = format!(
             "`{}` takes {}, not {}",
@@ -144,7 +145,7 @@ const CONDITIONS: &[(&str, usize)] = &[
 ];
 
 fn condition(entry: &Entry) -> Result<Condition, Diagnostic> {
-    let words = words(&entry.value.value, WORDS_MAX);
+    let words = split_words(&entry.value.value, Some(WORDS_MAX));
     let name = words
         .first()
         .map(|name| name.to_ascii_lowercase())
@@ -163,7 +164,7 @@ fn condition(entry: &Entry) -> Result<Condition, Diagnostic> {
         return Err(problem("FL0338", entry, text).help("double quotes hold words together"));
     }
     let (first, second) = (words[1].as_str(), words.get(2).map_or("", String::as_str));
-    let key = || field(entry, first);
+    let key = || field(entry.value.span, first);
     let negated = name.contains("_not_") || name.starts_with("no_");
     let test = match name.as_str() {
         "key_exists" | "key_does_not_exist" => Test::Exists(key()?),

@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use firelane_conf::units::OnOff;
+use firelane_conf::units::{Located, OnOff};
 use firelane_conf::{Class, Diagnostic};
 use firelane_core::plugin::BuiltFilter;
 use firelane_core::{BuildCx, Fate, Filter, FilterConfig, FilterCx, FilterPlugin, Stability};
@@ -19,7 +19,7 @@ use firelane_record::{MapWriter, msgpack};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::rules::{entries, field};
+use crate::rules::field;
 
 /// The plugin.
 pub static PLUGIN: FilterPlugin = FilterPlugin::new::<Config>(
@@ -33,52 +33,44 @@ pub static PLUGIN: FilterPlugin = FilterPlugin::new::<Config>(
 #[serde(default)]
 pub struct Config {
     /// The field to parse: a name, or an accessor such as `$a['b']`.
-    key_name: Option<String>,
+    key_name: Option<Located<String>>,
     /// Name of a parser. May be given several times: the first that succeeds wins.
-    parser: Vec<String>,
+    parser: Vec<Located<String>>,
     /// Keep the parsed field.
     preserve_key: Option<OnOff>,
     /// Keep the other fields.
     reserve_data: Option<OnOff>,
     /// Without effect, as in Fluent Bit: `decode_field_as` of the parser unescapes.
-    unescape_key: Option<String>,
+    unescape_key: Option<Located<String>>,
 }
 
 impl FilterConfig for Config {
     fn build(self, cx: &BuildCx<'_>) -> Result<BuiltFilter, Vec<Diagnostic>> {
-        let missing = |text: &str| vec![Diagnostic::error("FL0340", Class::Init, text).at(cx.section.span)];
-        if self.key_name.is_none() {
-            return Err(missing("`key_name` is missing: the field to parse"));
-        }
-        let mut key = None;
-        for entry in entries(cx, &["key_name"]) {
-            key = Some(field(entry, entry.value.value.trim()).map_err(|error| vec![error])?);
-        }
-        if let Some(entry) = entries(cx, &["unescape_key"]).next() {
+        let missing = |text: &str| Diagnostic::error("FL0340", Class::Init, text).at(cx.section.span);
+        let Some(key) = self.key_name else {
+            return Err(vec![missing("`key_name` is missing: the field to parse")]);
+        };
+        let key = field(key.span, key.value.trim()).map_err(|error| vec![error])?;
+        if let Some(given) = self.unescape_key {
             let text = "`unescape_key` has no effect: use `decode_field_as escaped` in the parser";
             cx.warnings
-                .push(Diagnostic::warning("FL0432", text).at(entry.key.span));
+                .push(Diagnostic::warning("FL0432", text).at(given.span));
         }
         let mut parsers = Vec::new();
-        for (entry, name) in entries(cx, &["parser"]).zip(&self.parser) {
-            match cx.parsers.get(name.trim()) {
+        for name in self.parser {
+            match cx.parsers.get(name.value.trim()) {
                 Some(parser) => parsers.push(parser),
-                None => cx.warnings.push(
-                    Diagnostic::warning("FL0433", format!("requested parser '{name}' not found"))
-                        .at(entry.value.span),
-                ),
+                None => {
+                    let text = format!("requested parser '{}' not found", name.value);
+                    cx.warnings
+                        .push(Diagnostic::warning("FL0433", text).at(name.span));
+                }
             }
         }
         if parsers.is_empty() {
             let error = missing("no parser is left: none of those named is defined");
-            return Err(error
-                .into_iter()
-                .map(|error| error.help("define it in a `parsers_file`"))
-                .collect());
+            return Err(vec![error.help("define it in a `parsers_file`")]);
         }
-        let Some(key) = key else {
-            return Err(missing("`key_name` is missing: the field to parse"));
-        };
         let on = |given: Option<OnOff>| given.is_some_and(bool::from);
         let (preserve, reserve) = (on(self.preserve_key), on(self.reserve_data));
         Ok(BuiltFilter::Filter(Box::new(Parse {

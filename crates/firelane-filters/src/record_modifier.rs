@@ -7,6 +7,7 @@
 use std::cell::Cell;
 use std::hash::{BuildHasher as _, RandomState};
 
+use firelane_conf::units::{Located, Words};
 use firelane_conf::{Class, Diagnostic};
 use firelane_core::plugin::BuiltFilter;
 use firelane_core::{BuildCx, Fate, Filter, FilterConfig, FilterCx, FilterPlugin, Reason, Stability};
@@ -15,8 +16,6 @@ use firelane_record::draft::Draft;
 use firelane_record::draft::keys::KeyPattern;
 use schemars::JsonSchema;
 use serde::Deserialize;
-
-use crate::rules::{entries, problem, words};
 
 /// The plugin.
 pub static PLUGIN: FilterPlugin =
@@ -27,7 +26,7 @@ pub static PLUGIN: FilterPlugin =
 #[serde(default)]
 pub struct Config {
     /// A field to append, `KEY VALUE`; a value with blanks stands in double quotes. May be given several times.
-    record: Vec<String>,
+    record: Vec<Located<Words<2>>>,
     /// A key to remove, or `PREFIX*`. May be given several times; not together with `allowlist_key`.
     remove_key: Vec<String>,
     /// A key to keep, or `PREFIX*`: all others are removed. May be given several times.
@@ -52,7 +51,7 @@ impl FilterConfig for Config {
                 return Err(vec![error.help("an allow list removes every other key already")]);
             }
         };
-        let records = constants(cx)?;
+        let records = constants(&self.record, cx);
         Ok(BuiltFilter::Filter(Box::new(RecordModifier {
             keys,
             pairs: records.pairs().into(),
@@ -62,32 +61,21 @@ impl FilterConfig for Config {
     }
 }
 
-/// The appended fields. A value of several words is refused alone, as Fluent Bit does; a missing one is an error,
-/// which is how an unset variable shows.
-fn constants(cx: &BuildCx<'_>) -> Result<MapWriter, Vec<Diagnostic>> {
-    let mut records = MapWriter::new();
-    let mut errors = Vec::new();
-    for entry in entries(cx, &["record"]) {
-        match &words(&entry.value.value, 2)[..] {
-            [key, value] => records.str(key.as_bytes(), value.as_bytes()),
-            [] | [_] => errors.push(problem("FL0332", entry, "`record` needs a key and a value").help(
-                "an unset or empty `${VARIABLE}` leaves no value: give a default, `${VARIABLE:-none}`",
-            )),
-            [key, ..] => cx.warnings.push(
-                Diagnostic::warning(
-                    "FL0431",
-                    format!("`record {key}` has more than one word as value: it is left out"),
-                )
-                .at(entry.value.span)
-                .help("put the value into double quotes"),
-            ),
+/// The appended fields. A value of several words is refused alone, as Fluent Bit does.
+fn constants(records: &[Located<Words<2>>], cx: &BuildCx<'_>) -> MapWriter {
+    let mut constants = MapWriter::new();
+    for record in records {
+        match &record.value.0[..] {
+            [key, value] => constants.str(key.as_bytes(), value.as_bytes()),
+            words => {
+                let key = words.first().map_or("", String::as_str);
+                let text = format!("`record {key}` has more than one word as value: it is left out");
+                let warning = Diagnostic::warning("FL0431", text).at(record.span);
+                cx.warnings.push(warning.help("put the value into double quotes"));
+            }
         }
     }
-    if errors.is_empty() {
-        Ok(records)
-    } else {
-        Err(errors)
-    }
+    constants
 }
 
 /// Which of the record's own keys stay.
@@ -224,7 +212,12 @@ mod tests {
 
     #[test]
     fn mistakes_stop_the_start() {
-        fails(&PLUGIN, "Record host", "`record` needs a key and a value");
+        let text = "`host` has 1 words, at least 2 are needed; double quotes keep blanks in one";
+        fails(
+            &PLUGIN,
+            "Record host",
+            &format!("invalid value for property 'record': {text}"),
+        );
         fails(
             &PLUGIN,
             "Remove_key a\nAllowlist_key b",

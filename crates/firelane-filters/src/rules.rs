@@ -1,6 +1,6 @@
-//! What rules of several filters have in common: their words, their order, their regular expressions and fields.
+//! What rules of several filters have in common: their order, their regular expressions and fields.
 
-use firelane_conf::{Class, Diagnostic, Entry};
+use firelane_conf::{Class, Diagnostic, Entry, Span};
 use firelane_core::BuildCx;
 use firelane_parse::Regex;
 use firelane_record::accessor::Accessor;
@@ -16,7 +16,7 @@ pub(crate) fn entries<'s>(
 
 /// An error at the value of an entry.
 pub(crate) fn problem(code: &'static str, entry: &Entry, text: impl Into<String>) -> Diagnostic {
-    Diagnostic::error(code, Class::BadValue, text.into()).at(entry.value.span)
+    Diagnostic::error(code, Class::BadValue, text).at(entry.value.span)
 }
 
 /// Compiles a regular expression of `entry`.
@@ -31,72 +31,10 @@ pub(crate) fn regex(entry: &Entry, pattern: &str) -> Result<Regex, Diagnostic> {
 }
 
 /// The field that a rule looks at: an accessor where `text` starts with `$`, else a top-level name.
-pub(crate) fn field(entry: &Entry, text: &str) -> Result<Accessor, Diagnostic> {
+pub(crate) fn field(at: Span, text: &str) -> Result<Accessor, Diagnostic> {
     Accessor::parse(text).map_err(|error| {
-        problem(
-            "FL0334",
-            entry,
-            format!("invalid record accessor `{text}`: {error}"),
-        )
-        .help("for example `$a['b'][0]`")
+        let text = format!("invalid record accessor `{text}`: {error}");
+        let error = Diagnostic::error("FL0334", Class::BadValue, text).at(at);
+        error.help("for example `$a['b'][0]`")
     })
-}
-
-/// Blank-separated words; double quotes keep blanks, and `\"` within them is a quote. At most `max` words and one
-/// more that holds the rest, as Fluent Bit counts them.
-pub(crate) fn words(text: &str, max: usize) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut rest = text.trim_matches(' ');
-    while !rest.is_empty() {
-        if words.len() == max {
-            words.push(rest.to_owned());
-            break;
-        }
-        let (word, after) = quoted(rest).unwrap_or_else(|| {
-            let (word, after) = rest.split_once(' ').unwrap_or((rest, ""));
-            (word.to_owned(), after)
-        });
-        words.push(word);
-        rest = after.trim_start_matches(' ');
-    }
-    words
-}
-
-/// The quoted word at the start of `text`; `None` where there is none that ends.
-fn quoted(text: &str) -> Option<(String, &str)> {
-    let inner = text.strip_prefix('"')?;
-    let mut word = String::new();
-    let mut chars = inner.char_indices();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '"' => return Some((word, inner.get(at + 1..)?)),
-            '\\' if inner.get(at + 1..).is_some_and(|rest| rest.starts_with('"')) => {
-                chars.next();
-                word.push('"');
-            }
-            c => word.push(c),
-        }
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(text: &str, max: usize, want: &[&str]) {
-        assert_eq!(words(text, max), want, "{text}");
-    }
-
-    #[test]
-    fn words_are_split_at_blanks_outside_quotes() {
-        check("  a   b ", 2, &["a", "b"]);
-        check("k \"quo ted\"", 2, &["k", "quo ted"]);
-        check(r#"k "a \"b\" c""#, 2, &["k", r#"a "b" c"#]);
-        check("k a b  c", 2, &["k", "a", "b  c"]);
-        check(r#"k "open end"#, 3, &["k", "\"open", "end"]);
-        check(r#"k """#, 2, &["k", ""]);
-        check("", 2, &[]);
-    }
 }

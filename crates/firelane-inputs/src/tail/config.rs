@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use firelane_conf::units::{ByteSize, Interval, OnOff};
+use firelane_conf::units::{ByteSize, CommaList, Interval, OnOff};
 use firelane_conf::{Class, Diagnostic};
 use firelane_core::{BuildCx, Input, InputConfig};
 use firelane_parse::Regex;
@@ -20,11 +20,11 @@ use super::positions::DbOptions;
 #[serde(default)]
 pub(super) struct Config {
     /// Files to follow: paths or globs (`*`, `?`, `[a-z]`), separated by commas.
-    path: Option<String>,
+    path: CommaList,
     /// Files not to follow: globs, separated by commas.
-    exclude_path: Option<String>,
-    /// Seconds between two searches for new files (60), fractions allowed.
-    refresh_interval: Option<String>,
+    exclude_path: CommaList,
+    /// Seconds between two searches for new files (60).
+    refresh_interval: Option<Interval>,
     /// Read files that are there at the start from their beginning (off). A position in the database counts more.
     read_from_head: Option<OnOff>,
     /// Read files that appear later from their beginning (on).
@@ -63,15 +63,15 @@ pub(super) struct Config {
     exit_on_eof: Option<OnOff>,
     /// SQLite database for the positions, as Fluent Bit's. Absent: a restart forgets them.
     db: Option<String>,
-    /// `off`, `normal`, `full`, `extra`: how hard the database is synced (normal).
+    /// How hard the database is synced.
     #[serde(rename = "db.sync")]
-    db_sync: Option<String>,
+    db_sync: Sync,
     /// Lock the database for this process alone (off).
     #[serde(rename = "db.locking")]
     db_locking: Option<OnOff>,
-    /// SQLite's journal mode (WAL).
+    /// SQLite's journal mode.
     #[serde(rename = "db.journal_mode")]
-    db_journal_mode: Option<String>,
+    db_journal_mode: JournalMode,
     /// A position counts only for the same inode under the same name (off).
     #[serde(rename = "db.compare_filename")]
     db_compare_filename: Option<OnOff>,
@@ -106,6 +106,40 @@ pub(super) struct Config {
     progress_check_interval_nsec: Option<String>,
     /// Without effect: the system decides what it keeps in its cache.
     file_cache_advise: Option<OnOff>,
+}
+
+/// SQLite's `synchronous`.
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Sync {
+    /// Survives the end of the process, and of the system where the journal is WAL.
+    #[default]
+    Normal,
+    /// Left to the system.
+    Off,
+    /// At each commit.
+    Full,
+    /// At each commit, the folder too.
+    Extra,
+}
+
+/// SQLite's `journal_mode`.
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum JournalMode {
+    /// A log beside the database.
+    #[default]
+    Wal,
+    /// A journal file that is deleted.
+    Delete,
+    /// A journal file that is emptied.
+    Truncate,
+    /// A journal file that stays.
+    Persist,
+    /// A journal in memory.
+    Memory,
+    /// None.
+    Off,
 }
 
 /// Properties that only mean something with one that is not taken yet, or nothing at all here.
@@ -226,7 +260,7 @@ impl Config {
                 ));
             }
         }
-        if self.path.as_deref().is_none_or(|path| path.trim().is_empty()) {
+        if self.path.0.is_empty() {
             let error = Diagnostic::error("FL0350", Class::Init, "`path` is missing: the files to follow");
             errors.push(
                 error
@@ -260,31 +294,24 @@ impl Config {
     }
 
     fn settings(&self, cx: &BuildCx<'_>, errors: &mut Vec<Diagnostic>) -> Settings {
-        let list = |text: &Option<String>| {
-            let items = text.as_deref().unwrap_or_default().split(',').map(str::trim);
-            items
-                .filter(|item| !item.is_empty())
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
-        };
         let mut glob = |key: &str, text: &str| {
             let pattern = glob::Pattern::new(text);
             pattern
                 .map_err(|error| errors.push(at(cx, key, "FL0353", format!("bad pattern `{text}`: {error}"))))
                 .ok()
         };
-        let patterns = list(&self.path);
+        let patterns = self.path.0.clone();
         for pattern in &patterns {
             glob("path", pattern);
         }
-        let exclude = list(&self.exclude_path)
+        let exclude = self
+            .exclude_path
+            .0
             .iter()
             .filter_map(|text| glob("exclude_path", text))
             .collect();
-        let size = |given: Option<ByteSize>| {
-            given.map(|size| usize::try_from(u64::from(size)).unwrap_or(usize::MAX))
-        };
-        let turn = |given: Option<ByteSize>| given.map_or(TURN_BYTES, u64::from).max(1);
+        let size = |given: Option<ByteSize>| given.map(|size| usize::try_from(size.0).unwrap_or(usize::MAX));
+        let turn = |given: Option<ByteSize>| given.map_or(TURN_BYTES, |size| size.0).max(1);
         let line_max = size(self.buffer_max_size)
             .unwrap_or(LINE_MAX)
             .max(size(self.buffer_chunk_size).unwrap_or(0));
@@ -310,45 +337,41 @@ impl Config {
             },
             turn_bytes: (turn(self.static_batch_size), turn(self.event_batch_size)),
             exit_on_eof: is_on(self.exit_on_eof, false),
-            db: self
-                .db
-                .as_ref()
-                .map(|path| (path.into(), self.db_options(cx, errors))),
+            db: self.db.as_ref().map(|path| (path.into(), self.db_options())),
         }
     }
 
     fn refresh(&self, cx: &BuildCx<'_>, errors: &mut Vec<Diagnostic>) -> Duration {
-        let Some(text) = &self.refresh_interval else {
-            return Duration::from_secs(60);
-        };
-        let number = text.trim().trim_end_matches(['s', 'S']).parse::<f64>().ok();
-        let interval = number
-            .filter(|seconds| *seconds > 0.0)
-            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        interval.unwrap_or_else(|| {
-            let text = format!("`refresh_interval {text}` is no number of seconds above 0");
-            errors.push(at(cx, "refresh_interval", "FL0356", text));
-            Duration::from_secs(60)
-        })
+        let interval = self
+            .refresh_interval
+            .map_or(Duration::from_secs(60), Duration::from);
+        if interval.is_zero() {
+            errors.push(at(
+                cx,
+                "refresh_interval",
+                "FL0356",
+                "`refresh_interval` must be above 0",
+            ));
+        }
+        interval
     }
 
-    fn db_options(&self, cx: &BuildCx<'_>, errors: &mut Vec<Diagnostic>) -> DbOptions {
-        const SYNC: &[&str] = &["NORMAL", "OFF", "FULL", "EXTRA"];
-        const JOURNAL: &[&str] = &["WAL", "DELETE", "TRUNCATE", "PERSIST", "MEMORY", "OFF"];
-        let mut choose =
-            |key: &str, given: Option<&String>, known: &'static [&'static str]| -> &'static str {
-                let default = known.first().copied().unwrap_or_default();
-                let Some(given) = given else { return default };
-                let found = known.iter().find(|word| word.eq_ignore_ascii_case(given.trim()));
-                found.copied().unwrap_or_else(|| {
-                    let error = at(cx, key, "FL0357", format!("`{given}` is no `{key}`"));
-                    errors.push(error.help(format!("one of {}", known.join(", ").to_ascii_lowercase())));
-                    default
-                })
-            };
+    fn db_options(&self) -> DbOptions {
         DbOptions {
-            sync: choose("db.sync", self.db_sync.as_ref(), SYNC),
-            journal_mode: choose("db.journal_mode", self.db_journal_mode.as_ref(), JOURNAL),
+            sync: match self.db_sync {
+                Sync::Normal => "NORMAL",
+                Sync::Off => "OFF",
+                Sync::Full => "FULL",
+                Sync::Extra => "EXTRA",
+            },
+            journal_mode: match self.db_journal_mode {
+                JournalMode::Wal => "WAL",
+                JournalMode::Delete => "DELETE",
+                JournalMode::Truncate => "TRUNCATE",
+                JournalMode::Persist => "PERSIST",
+                JournalMode::Memory => "MEMORY",
+                JournalMode::Off => "OFF",
+            },
             locking: is_on(self.db_locking, false),
             compare_filename: is_on(self.db_compare_filename, false),
         }
