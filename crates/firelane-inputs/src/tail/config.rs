@@ -377,3 +377,108 @@ impl Config {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use firelane_conf::{Section, SectionKind, Span};
+    use firelane_core::Service;
+    use firelane_core::plugin::Warnings;
+    use firelane_parse::Parsers;
+
+    use super::*;
+
+    /// The texts of the errors, or of the warnings, that lines of `key value` lead to.
+    fn build(conf: &str) -> Result<Vec<String>, Vec<String>> {
+        let mut section = Section::new(SectionKind::Input, Span::default());
+        for line in conf.lines() {
+            let (key, value) = line.split_once(' ').unwrap();
+            section.push(key, value, Span::default());
+        }
+        let network = Section::new(SectionKind::Input, Span::default());
+        let (parsers, service, warnings) =
+            (Arc::<Parsers>::default(), Service::default(), Warnings::default());
+        let cx = BuildCx {
+            instance: "tail.0",
+            section: &section,
+            network: &network,
+            workers: None,
+            parsers: &parsers,
+            service: &service,
+            warnings: &warnings,
+        };
+        let texts = |list: Vec<Diagnostic>| list.into_iter().map(|each| each.message).collect();
+        let built = super::super::PLUGIN.build(&section, &cx);
+        built.map(|_| texts(warnings.take())).map_err(texts)
+    }
+
+    #[track_caller]
+    fn warns(conf: &str, want: &[&str]) {
+        assert_eq!(
+            build(conf),
+            Ok(want.iter().map(|text| (*text).to_owned()).collect()),
+            "{conf}"
+        );
+    }
+
+    #[track_caller]
+    fn fails(conf: &str, want: &[&str]) {
+        assert_eq!(
+            build(conf),
+            Err(want.iter().map(|text| (*text).to_owned()).collect()),
+            "{conf}"
+        );
+    }
+
+    #[test]
+    fn the_configurations_of_firelens_are_taken() {
+        let ecs = "path data/service.log*\nexclude_path data/*.gz\ndb flb.db\ndb.locking true\nskip_long_lines On\n\
+                   refresh_interval 10\nrotate_wait 30\nread_from_head On";
+        warns(ecs, &[]);
+        warns(
+            "path a.log\nrefresh_interval 30.5\nbuffer_max_size 5M\ndb.sync FULL\ndocker_mode off",
+            &[],
+        );
+    }
+
+    #[test]
+    fn what_is_not_there_is_said() {
+        warns(
+            "path a.log\nparser nope\ninotify_watcher false",
+            &[
+                "`inotify_watcher` has no effect: files are looked at every 20 to 250 ms, without inotify",
+                "parser 'nope' is not registered: lines go on as they are",
+            ],
+        );
+        fails(
+            "multiline.parser cri\ndocker_mode on",
+            &[
+                "`multiline.parser` is not supported by `tail`: lines are not joined at the source yet",
+                "`docker_mode` is not supported by `tail`: Docker's JSON lines are not joined at the source yet",
+                "`path` is missing: the files to follow",
+            ],
+        );
+    }
+
+    #[test]
+    fn mistakes_stop_the_start() {
+        fails(
+            "path a.log\nrefresh_interval 0",
+            &["`refresh_interval` must be above 0"],
+        );
+        let journal = "`x` is not one of wal, delete, truncate, persist, memory, off";
+        fails(
+            "path a.log\ndb.journal_mode x",
+            &[&format!(
+                "invalid value for property 'db.journal_mode': {journal}"
+            )],
+        );
+        let errors = build("path a[.log\ntag_regex (").unwrap_err();
+        assert!(
+            errors[0].starts_with("invalid regular expression `(`"),
+            "{errors:?}"
+        );
+        assert!(errors[1].starts_with("bad pattern `a[.log`"), "{errors:?}");
+    }
+}

@@ -114,3 +114,126 @@ fn write_marks(part: Part, file: FileId, out: &mut Vec<u8>) {
     pair(b"partial_ordinal", part.ordinal.to_string().as_bytes());
     pair(b"partial_last", if part.last { b"true" } else { b"false" });
 }
+
+#[cfg(test)]
+mod tests {
+    use firelane_parse::Unparsed;
+    use firelane_record::json::JsonOptions;
+
+    use super::*;
+
+    /// `digits message`: the time and the rest.
+    struct Dated;
+
+    impl Parser for Dated {
+        fn parse(&self, text: &[u8], out: &mut MapWriter) -> Result<Option<Timestamp>, Unparsed> {
+            let text = std::str::from_utf8(text).map_err(|_| Unparsed)?;
+            let (secs, message) = text.split_once(' ').ok_or(Unparsed)?;
+            out.str(b"m", message.as_bytes());
+            Ok(Some(Timestamp {
+                secs: secs.parse().map_err(|_| Unparsed)?,
+                nanos: 0,
+            }))
+        }
+    }
+
+    /// What `line` of a file `p` becomes: seconds and body.
+    fn record(form: &Form, line: &Line<'_>) -> Option<(i64, String)> {
+        let pair = form.path_pair(b"p");
+        let file = FileId {
+            device: 1,
+            inode: 0xab,
+        };
+        let of = Origin {
+            now: Timestamp { secs: 9, nanos: 0 },
+            path_pair: &pair,
+            file,
+        };
+        let mut out = RecordsBuf::default();
+        form.push(line, &of, &mut MapWriter::new(), &mut out).then(|| {
+            let records = out.take();
+            let event = records.events().next().unwrap();
+            let mut json = Vec::new();
+            JsonOptions::default().encode_body(event.body, &mut json);
+            (event.time.secs, String::from_utf8(json).unwrap())
+        })
+    }
+
+    #[track_caller]
+    fn check(form: &Form, line: &Line<'_>, want: Option<(i64, &str)>) {
+        assert_eq!(
+            record(form, line),
+            want.map(|(secs, json)| (secs, json.to_owned()))
+        );
+    }
+
+    fn line(text: &str) -> Line<'_> {
+        Line {
+            text: text.as_bytes(),
+            offset: 18,
+            part: None,
+        }
+    }
+
+    fn plain() -> Form {
+        Form {
+            key: b"log".to_vec(),
+            path_key: None,
+            offset_key: None,
+            parser: None,
+            skip_empty: false,
+        }
+    }
+
+    #[test]
+    fn origin_stands_before_a_plain_line_and_behind_a_parsed_one() {
+        check(&plain(), &line("x"), Some((9, r#"{"log":"x"}"#)));
+        let keys = Form {
+            path_key: Some(b"file".to_vec()),
+            offset_key: Some(b"off".to_vec()),
+            ..plain()
+        };
+        check(&keys, &line("x"), Some((9, r#"{"file":"p","off":18,"log":"x"}"#)));
+        let parsed = Form {
+            parser: Some(Arc::new(Dated)),
+            ..keys
+        };
+        check(
+            &parsed,
+            &line("7 hello"),
+            Some((7, r#"{"m":"hello","file":"p","off":18}"#)),
+        );
+        check(
+            &parsed,
+            &line("broken"),
+            Some((9, r#"{"file":"p","off":18,"log":"broken"}"#)),
+        );
+    }
+
+    #[test]
+    fn empty_lines_are_skipped_when_asked() {
+        check(&plain(), &line(""), Some((9, r#"{"log":""}"#)));
+        check(
+            &Form {
+                skip_empty: true,
+                ..plain()
+            },
+            &line(""),
+            None,
+        );
+    }
+
+    #[test]
+    fn a_piece_is_marked_as_docker_does() {
+        let part = Some(Part {
+            line: 16,
+            ordinal: 2,
+            last: true,
+        });
+        let want = concat!(
+            r#"{"log":"x","partial_message":"true","partial_id":"1-ab-10","#,
+            r#""partial_ordinal":"2","partial_last":"true"}"#
+        );
+        check(&plain(), &Line { part, ..line("x") }, Some((9, want)));
+    }
+}
