@@ -1,7 +1,7 @@
 //! A fake HTTP destination that counts the numbered records it accepted and fails on command.
 
 use std::collections::HashMap;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -187,7 +187,7 @@ fn serve(stream: TcpStream, state: &Mutex<State>, stop: &AtomicBool) -> io::Resu
             look().refused += 1;
             return Ok(());
         }
-        let Some(body) = read_request(&mut reader)? else {
+        let Some((body, close)) = read_request(&mut reader)? else {
             return Ok(());
         };
         if stop.load(Ordering::Relaxed) {
@@ -212,13 +212,15 @@ fn serve(stream: TcpStream, state: &Mutex<State>, stop: &AtomicBool) -> io::Resu
             }
         };
         write!(writer, "HTTP/1.1 {status} x\r\ncontent-length: 0\r\n\r\n")?;
+        if close {
+            return Ok(());
+        }
     }
 }
 
-/// The body of the next request; `None` at the end of the connection.
-fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
-    let mut length = 0;
-    let mut first = true;
+/// The body of the next request and whether the connection ends with it; `None` at the connection's end.
+fn read_request(reader: &mut impl BufRead) -> io::Result<Option<(Vec<u8>, bool)>> {
+    let (mut length, mut close, mut first) = (0, false, true);
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {
@@ -229,16 +231,20 @@ fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
             break;
         }
         first = false;
-        let field = line
+        match line
             .split_once(':')
-            .filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-        if let Some((_, value)) = field {
-            length = value.trim().parse().map_err(io::Error::other)?;
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim()))
+        {
+            Some((name, value)) if name == "content-length" => {
+                length = value.parse().map_err(io::Error::other)?
+            }
+            Some((name, value)) if name == "connection" => close = value.eq_ignore_ascii_case("close"),
+            _ => {}
         }
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    Ok(Some(body))
+    Ok(Some((body, close)))
 }
 
 /// The values of `"seq":"..."` in a JSON text of any layout.
