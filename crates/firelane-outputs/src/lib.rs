@@ -6,9 +6,11 @@
 pub mod driver;
 mod payload;
 mod settings;
+mod squeeze;
 mod wire;
 
 pub mod file;
+pub mod forward;
 pub mod http;
 pub mod null;
 pub mod stdout;
@@ -19,6 +21,7 @@ use firelane_core::OutputPlugin;
 /// Every output, by name.
 pub static OUTPUTS: &[&OutputPlugin] = &[
     &file::PLUGIN,
+    &forward::PLUGIN,
     &http::PLUGIN,
     &null::PLUGIN,
     &stdout::PLUGIN,

@@ -3,17 +3,18 @@
 use firelane_conf::Diagnostic;
 use firelane_conf::units::{Interval, OnOff, Secret, Words};
 use firelane_core::{BuildCx, Output, OutputConfig};
-use firelane_net::{Compressor, Encoding, Endpoint};
+use firelane_net::{Encoding, Endpoint};
 use firelane_record::accessor::Accessor;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::sync::Arc;
 
 use super::HttpPost;
-use super::encode::{Encoder, Headers, PerRecord, Squeeze};
+use super::encode::{Encoder, Headers, PerRecord};
 use crate::driver::Http;
 use crate::payload::{Format, Payload};
 use crate::settings::{Network, limits, refuse, warn};
+use crate::squeeze::Squeeze;
 
 /// Properties of `[OUTPUT] Name http`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -322,10 +323,9 @@ impl Config {
             }
             _ => return Err(refuse(cx, "compress", "use gzip or zstd")),
         };
-        // Tried here, so that a level out of range stops the start.
-        Compressor::new(encoding, self.compress_level)
-            .map_err(|error| refuse(cx, "compress_level", &error.to_string()))?;
-        Ok(Some(Squeeze::new(encoding, self.compress_level)))
+        Squeeze::new(encoding, self.compress_level)
+            .map(Some)
+            .map_err(|error| refuse(cx, "compress_level", &error.to_string()))
     }
 
     fn per_record(&self, cx: &BuildCx<'_>) -> Result<Option<PerRecord>, Diagnostic> {

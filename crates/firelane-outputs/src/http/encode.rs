@@ -1,27 +1,19 @@
-//! Requests of a chunk: pure but for the compressors, which are kept.
-
-use std::sync::{Mutex, PoisonError};
+//! Requests of a chunk. Pure.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use firelane_core::{Chunk, HttpRequest};
-use firelane_net::{Compressor, Encoding, HeaderName, HeaderValue};
+use firelane_net::{Encoding, HeaderName, HeaderValue};
 use firelane_record::accessor::Accessor;
 use firelane_record::msgpack;
 use firelane_record::set::RecordSet;
 use firelane_record::{Event, Tag};
-use tracing::warn;
 
 use crate::payload::Payload;
+use crate::squeeze::Squeeze;
 
 /// What Fluent Bit calls itself; servers have rules for it.
 const USER_AGENT: &str = "Fluent-Bit";
-/// Compressors that are kept: more than this many chunks at once are rare.
-const IDLE_MAX: usize = 8;
-/// A kept buffer larger than this is given back.
-const BUFFER_KEPT_MAX: usize = 8 << 20;
-
 /// Turns chunks into requests.
 pub(super) struct Encoder {
     method: &'static str,
@@ -201,66 +193,4 @@ fn tag_value(tag: &Tag) -> String {
         .chars()
         .map(|c| if c.is_control() { '_' } else { c })
         .collect()
-}
-
-/// Compresses bodies; keeps compressors and the buffers of what they compress.
-pub(super) struct Squeeze {
-    encoding: Encoding,
-    level: Option<i32>,
-    idle: Mutex<Vec<Scratch>>,
-}
-
-struct Scratch {
-    compressor: Compressor,
-    plain: Vec<u8>,
-}
-
-impl Squeeze {
-    pub(super) fn new(encoding: Encoding, level: Option<i32>) -> Self {
-        Self {
-            encoding,
-            level,
-            idle: Mutex::default(),
-        }
-    }
-
-    /// The body that `write` makes, compressed; plain where that fails.
-    fn body(&self, write: impl FnOnce(&mut Vec<u8>)) -> (Bytes, Option<Encoding>) {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let fresh = || {
-            let compressor = Compressor::new(self.encoding, self.level)?;
-            Ok(Scratch {
-                compressor,
-                plain: Vec::new(),
-            })
-        };
-        let mut scratch = match idle.map_or_else(fresh, Ok) {
-            Ok(scratch) => scratch,
-            Err(error) => return self.plain(&error, write),
-        };
-        scratch.plain.clear();
-        write(&mut scratch.plain);
-        let body = match scratch.compressor.compress(&scratch.plain) {
-            Ok(body) => (body, Some(self.encoding)),
-            Err(error) => return self.plain(&error, |out| out.append(&mut scratch.plain)),
-        };
-        if scratch.plain.capacity() <= BUFFER_KEPT_MAX {
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            if idle.len() < IDLE_MAX {
-                idle.push(scratch);
-            }
-        }
-        body
-    }
-
-    fn plain(
-        &self,
-        error: &firelane_net::compress::CompressError,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) -> (Bytes, Option<Encoding>) {
-        warn!(target: "output", %error, "the body goes out uncompressed");
-        let mut body = Vec::new();
-        write(&mut body);
-        (body.into(), None)
-    }
 }
