@@ -20,7 +20,7 @@ pub mod counts;
 pub mod plugin;
 
 pub use chunk::{Chunk, ChunkView, Part};
-pub use counts::{FilterCounts, InputCounts, OutputCounts, Reason};
+pub use counts::{Counter, Dropped, FilterCounts, InputCounts, OutputCounts, Reason};
 pub use filter::{Fate, Filter, FilterCx};
 pub use firelane_buffer::{GroupKey as Group, Limits, Order};
 pub use http_output::{HttpOutput, HttpRequest, HttpResponse, Judgement};
