@@ -104,7 +104,8 @@ fn benches(criterion: &mut Criterion) {
             });
         });
     }
-    let printed = text.clone();
+    let mut printed = Vec::new();
+    JsonOptions::default().encode_event(&event, &mut printed);
     let mut raw = Vec::with_capacity(4096);
     group.bench_function("json: read", |bencher| {
         bencher.iter(|| {

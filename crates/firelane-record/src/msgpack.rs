@@ -80,7 +80,6 @@ fn be(buf: &[u8], at: usize, width: usize) -> Option<u64> {
     })
 }
 
-#[inline]
 fn head(buf: &[u8], at: usize) -> Result<Head, Fault> {
     let Some(&byte) = buf.get(at) else {
         return Err(Fault::Incomplete { need: 1 });
@@ -154,60 +153,102 @@ impl Walker {
     /// bytes and more behind them; any other fault is final.
     #[inline]
     pub fn walk(&mut self, buf: &[u8]) -> Result<usize, Fault> {
-        loop {
-            if self.left == 0 {
+        // In locals, so that they stay in registers.
+        let (mut at, mut left) = (self.at, self.left);
+        let done = loop {
+            if left == 0 {
                 if self.depth == 0 {
-                    return Ok(self.at);
+                    break Ok(at);
                 }
                 self.depth -= 1;
-                self.left = self.stack[self.depth];
+                left = self.stack[self.depth];
                 continue;
             }
-            let Head {
-                head,
-                payload,
-                elements,
-            } = head(buf, self.at)?;
-            let size = head as u64 + payload;
-            let have = (buf.len() - self.at) as u64;
-            if have < size {
-                return Err(Fault::Incomplete { need: size - have });
+            if let Some(end) = scalar_end(buf, at) {
+                left -= 1;
+                at = end;
+                continue;
             }
+            let (size, elements) = match element(buf, at) {
+                Ok(sizes) => sizes,
+                Err(fault) => break Err(fault),
+            };
             if elements > 0 {
-                let slot = self
-                    .stack
-                    .get_mut(self.depth)
-                    .ok_or(Fault::TooDeep { at: self.at })?;
-                *slot = self.left - 1;
+                let Some(slot) = self.stack.get_mut(self.depth) else {
+                    break Err(Fault::TooDeep { at });
+                };
+                *slot = left - 1;
                 self.depth += 1;
-                self.left = elements;
+                left = elements;
             } else {
-                self.left -= 1;
+                left -= 1;
             }
-            self.at += size as usize;
-        }
+            at += size;
+        };
+        (self.at, self.left) = (at, left);
+        done
     }
+}
+
+/// The bytes that lie in the buffer of the head at `at` and its payload, and the elements behind them.
+fn element(buf: &[u8], at: usize) -> Result<(usize, u64), Fault> {
+    let Head {
+        head,
+        payload,
+        elements,
+    } = head(buf, at)?;
+    let size = head as u64 + payload;
+    let have = (buf.len() - at) as u64;
+    if have < size {
+        return Err(Fault::Incomplete { need: size - have });
+    }
+    Ok((size as usize, elements))
+}
+
+/// Sizes, by first byte, of the values that the first byte alone tells; 0 for the rest.
+const SIZES: [u8; 256] = {
+    let mut sizes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        sizes[byte] = match byte {
+            0x00..=0x7f | 0xe0..=0xff | 0xc0 | 0xc2 | 0xc3 => 1,
+            0xa0..=0xbf => 1 + (byte as u8 & 0x1f),
+            0xcc | 0xd0 => 2,
+            0xcd | 0xd1 | 0xd4 => 3,
+            0xd5 => 4,
+            0xca | 0xce | 0xd2 => 5,
+            0xd6 => 6,
+            0xcb | 0xcf | 0xd3 => 9,
+            0xd7 => 10,
+            0xd8 => 18,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    sizes
+};
+
+/// The offset behind a value of fixed size or a string below 64 KiB: nearly all values. `None` for anything
+/// else, and where the bytes end.
+#[inline]
+fn scalar_end(buf: &[u8], at: usize) -> Option<usize> {
+    let rest = buf.get(at..)?;
+    let size = match *rest {
+        [0xd9, len, ..] => 2 + usize::from(len),
+        [0xda, high, low, ..] => 3 + (usize::from(high) << 8 | usize::from(low)),
+        [byte, ..] if SIZES[usize::from(byte)] > 0 => usize::from(SIZES[usize::from(byte)]),
+        _ => return None,
+    };
+    (size <= rest.len()).then_some(at + size)
 }
 
 /// The offset just behind the value that starts at `at`.
 #[inline]
 pub fn skip(buf: &[u8], at: usize) -> Result<usize, Fault> {
-    // Scalars are most values; they need no stack.
-    let Head {
-        head: width,
-        payload,
-        elements,
-    } = head(buf, at)?;
-    if elements == 0 {
-        let size = width as u64 + payload;
-        let have = (buf.len() - at) as u64;
-        return if have < size {
-            Err(Fault::Incomplete { need: size - have })
-        } else {
-            Ok(at + size as usize)
-        };
+    match scalar_end(buf, at) {
+        Some(end) => Ok(end),
+        None => Walker::new(at).walk(buf),
     }
-    Walker::new(at).walk(buf)
 }
 
 /// Reads the token at the start of `buf` and the bytes it takes. `None` where the bytes end or are not

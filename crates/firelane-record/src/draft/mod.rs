@@ -324,11 +324,7 @@ impl<'a> Draft<'a> {
 
     /// Removes all fields of exactly that key; how many.
     pub fn remove(&mut self, key: &[u8]) -> usize {
-        if self.contains(key) {
-            self.remove_where(|name| name == key)
-        } else {
-            0
-        }
+        self.retain_raw(|raw| !keys::is(raw, key))
     }
 
     /// Removes the fields whose key text `pred` chooses; how many. Keys that are no text stay.
