@@ -215,3 +215,158 @@ pub(super) fn read_ack(buffer: &[u8]) -> Result<Option<(&[u8], usize)>, &'static
         None => Err("its answer is no acknowledgement"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use firelane_core::Part;
+    use firelane_net::Encoding;
+    use firelane_record::{RecordsBuf, Timestamp};
+
+    fn encoder() -> Encoder {
+        Encoder {
+            tag: None,
+            time_as_integer: false,
+            keep_metadata: true,
+            squeeze: None,
+            send_options: false,
+            ack: false,
+            extra: Vec::new(),
+        }
+    }
+
+    /// `{"a": 1}` without, with empty and with filled metadata.
+    fn chunk() -> Chunk {
+        let mut buf = RecordsBuf::default();
+        for metadata in [None, Some(&[0x80][..]), Some(&[0x81, 0xa1, b'm', 0xc3])] {
+            buf.push(Timestamp { secs: 1, nanos: 2 }, metadata, &[0x81, 0xa1, b'a', 1]);
+        }
+        Chunk::new(vec![Part {
+            tag: Tag::new("t").unwrap(),
+            records: buf.take(),
+        }])
+    }
+
+    const TIME: &[u8] = &[0xd7, 0, 0, 0, 0, 1, 0, 0, 0, 2];
+    const BODY: &[u8] = &[0x81, 0xa1, b'a', 1];
+
+    fn entries() -> Vec<u8> {
+        let plain = [&[0x92], TIME, BODY].concat();
+        let filled = [&[0x92, 0x92], TIME, &[0x81, 0xa1, b'm', 0xc3], BODY].concat();
+        [&plain[..], &plain, &filled].concat()
+    }
+
+    #[track_caller]
+    fn check(encoder: &Encoder, want: &[&[u8]]) {
+        assert_eq!(encoder.encode(&chunk()).bytes, want.concat());
+    }
+
+    #[test]
+    fn only_filled_metadata_are_written() {
+        check(&encoder(), &[b"\x92\xa1t\x93", &entries()]);
+        let without = Encoder {
+            keep_metadata: false,
+            ..encoder()
+        };
+        let plain = [&[0x92], TIME, BODY].concat();
+        check(&without, &[b"\x92\xa1t\x93", &plain, &plain, &plain]);
+        let integer = Encoder {
+            time_as_integer: true,
+            ..without
+        };
+        let plain = [&[0x92, 1], BODY].concat();
+        check(&integer, &[b"\x92\xa1t\x93", &plain, &plain, &plain]);
+    }
+
+    #[test]
+    fn options_stand_in_order_and_the_id_repeats() {
+        let options = Encoder {
+            ack: true,
+            extra: vec![("k".to_owned(), "v".to_owned())],
+            ..encoder()
+        };
+        let id = chunk_id(&entries());
+        assert_eq!(id.len(), 24);
+        let tail = [
+            b"\x84\xa5chunk\xb8",
+            id.as_bytes(),
+            b"\xa4size\x03\xadfluent_signal\x00\xa1k\xa1v",
+        ];
+        check(&options, &[b"\x93\xa1t\x93", &entries(), &tail.concat()]);
+        assert_eq!(options.encode(&chunk()).acks, options.encode(&chunk()).acks);
+        let plain = Encoder {
+            send_options: true,
+            ..encoder()
+        };
+        check(
+            &plain,
+            &[
+                b"\x93\xa1t\x93",
+                &entries(),
+                b"\x82\xa4size\x03\xadfluent_signal\x00",
+            ],
+        );
+    }
+
+    #[test]
+    fn gzip_packs_the_entries() {
+        let gzip = Encoder {
+            squeeze: Some(Squeeze::new(Encoding::Gzip, None).unwrap()),
+            ..encoder()
+        };
+        let bytes = gzip.encode(&chunk()).bytes;
+        let mut reader = msgpack::Reader::new(&bytes);
+        assert_eq!(reader.token(), Some(Token::Array(3)));
+        assert_eq!(reader.token(), Some(Token::Str(b"t")));
+        let Some(Token::Bin(packed)) = reader.token() else {
+            panic!("the entries are a binary");
+        };
+        let unpacked = firelane_net::compress::decompress(Encoding::Gzip, packed, 1000).unwrap();
+        assert_eq!(unpacked, entries());
+        assert_eq!(
+            bytes[reader.at()..],
+            *b"\x83\xa4size\x03\xaacompressed\xa4gzip\xadfluent_signal\x00"
+        );
+    }
+
+    #[test]
+    fn a_tag_of_the_record_makes_a_message_of_each() {
+        let dynamic = Encoder {
+            tag: Some(Template::parse("$a").unwrap()),
+            ..encoder()
+        };
+        let bare = [b"\x94\xa11", TIME, BODY, b"\x81\xadfluent_signal\x00"].concat();
+        let filled = [
+            b"\x94\xa11",
+            TIME,
+            BODY,
+            b"\x82\xadfluent_signal\x00\xa8metadata\x81\xa1m\xc3",
+        ]
+        .concat();
+        check(&dynamic, &[&bare, &bare, &filled]);
+        let missing = Encoder {
+            tag: Some(Template::parse("$nope").unwrap()),
+            ..encoder()
+        };
+        assert!(
+            missing.encode(&chunk()).bytes.starts_with(b"\x94\xa1t"),
+            "its own tag"
+        );
+        let fixed = Encoder {
+            tag: Some(Template::parse("other").unwrap()),
+            ..encoder()
+        };
+        check(&fixed, &[b"\x92\xa5other\x93", &entries()]);
+    }
+
+    #[test]
+    fn acknowledgements_are_read_whole_or_not_at_all() {
+        let whole = b"\x81\xa3ack\xa4abcd";
+        for cut in 0..whole.len() {
+            assert_eq!(read_ack(&whole[..cut]), Ok(None), "{cut}");
+        }
+        assert_eq!(read_ack(whole), Ok(Some((&b"abcd"[..], whole.len()))));
+        assert!(read_ack(b"\x81\xa3nak\xa4abcd").is_err());
+        assert!(read_ack(b"\xc1").is_err());
+    }
+}

@@ -1,6 +1,7 @@
 //! The outputs against fake destinations on loopback and real files.
 
 mod file;
+mod forward;
 mod http;
 mod peers;
 mod tcp;

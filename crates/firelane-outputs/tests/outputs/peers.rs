@@ -162,3 +162,94 @@ pub(crate) async fn reader() -> Server<Vec<u8>> {
         task,
     }
 }
+
+/// What the fake Forward server does with messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Acks {
+    /// Acknowledges each.
+    Right,
+    /// Acknowledges with another id.
+    Wrong,
+    /// Reads and says nothing.
+    Never,
+    /// Closes in place of an acknowledgement.
+    Close,
+}
+
+/// A Forward server that says `hello` first, answers the next message with `pong` where there is one, and then keeps
+/// whole messages in `seen`.
+pub(crate) async fn forward(acks: Acks, hello: Option<Vec<u8>>, pong: Option<Pong>) -> Server<Vec<u8>> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let connections = Arc::new(Mutex::new(0));
+    let (list, count) = (seen.clone(), connections.clone());
+    let task = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            *count.lock().unwrap() += 1;
+            tokio::spawn(serve_forward(stream, acks, hello.clone(), pong, list.clone()));
+        }
+    });
+    Server {
+        address,
+        seen,
+        connections,
+        task,
+    }
+}
+
+/// Makes the PONG to a PING.
+pub(crate) type Pong = fn(&[u8]) -> Vec<u8>;
+
+async fn serve_forward(
+    mut stream: TcpStream,
+    acks: Acks,
+    hello: Option<Vec<u8>>,
+    mut pong: Option<Pong>,
+    seen: Arc<Mutex<Vec<Vec<u8>>>>,
+) -> Option<()> {
+    if let Some(hello) = hello {
+        stream.write_all(&hello).await.ok()?;
+    }
+    let mut buffer = Vec::new();
+    loop {
+        while let Ok(end) = firelane_record::msgpack::skip(&buffer, 0) {
+            let message: Vec<u8> = buffer.drain(..end).collect();
+            if let Some(pong) = pong.take() {
+                stream.write_all(&pong(&message)).await.ok()?;
+                continue;
+            }
+            let answer = match (acks, chunk_of(&message)) {
+                (Acks::Close, _) => return None,
+                (Acks::Right, Some(id)) => Some(id),
+                (Acks::Wrong, Some(_)) => Some("nonsense".to_owned()),
+                _ => None,
+            };
+            seen.lock().unwrap().push(message);
+            if let Some(id) = answer {
+                let mut ack = b"\x81\xa3ack".to_vec();
+                firelane_record::msgpack::write_str(&mut ack, id.as_bytes());
+                // In two pieces, as a network may cut it.
+                let (head, tail) = ack.split_at(5);
+                stream.write_all(head).await.ok()?;
+                stream.flush().await.ok()?;
+                stream.write_all(tail).await.ok()?;
+            }
+        }
+        fill(&mut stream, &mut buffer).await?;
+    }
+}
+
+/// The id in the options of a message.
+fn chunk_of(message: &[u8]) -> Option<String> {
+    use firelane_record::msgpack::{self, Reader, Token};
+    let mut reader = Reader::new(message);
+    let Some(Token::Array(count)) = reader.token() else {
+        return None;
+    };
+    for _ in 1..count {
+        reader.value()?;
+    }
+    let (_, id) = msgpack::pairs(reader.value()?).find(|(key, _)| msgpack::text(key) == Some(b"chunk"))?;
+    Some(String::from_utf8(msgpack::text(id)?.to_vec()).unwrap())
+}
