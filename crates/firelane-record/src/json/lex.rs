@@ -118,6 +118,12 @@ impl<'a> Lexer<'a> {
         self.text.get(self.at).copied()
     }
 
+    /// Takes the byte that [`peek`](Self::peek) gave.
+    #[inline]
+    pub(super) fn bump(&mut self) {
+        self.at += 1;
+    }
+
     /// An error here.
     pub fn error(&self, kind: JsonErrorKind) -> JsonError {
         JsonError {
@@ -174,7 +180,7 @@ impl<'a> Lexer<'a> {
 
     /// The string whose opening quote is next.
     #[inline]
-    fn string(&mut self) -> Result<RawString<'a>, JsonError> {
+    pub(super) fn string(&mut self) -> Result<RawString<'a>, JsonError> {
         let start = self.at + 1;
         let mut at = start;
         let mut escaped = false;

@@ -15,8 +15,7 @@ pub const DEPTH_MAX: usize = msgpack::DEPTH_MAX - 4;
 pub fn to_msgpack(text: &[u8], out: &mut Vec<u8>) -> Result<usize, JsonError> {
     let before = out.len();
     let mut lexer = Lexer::new(text);
-    let done = expect(&mut lexer).and_then(|token| value(&mut lexer, token, out, 0));
-    match done {
+    match value(&mut lexer, out, 0) {
         Ok(()) => Ok(lexer.at()),
         Err(error) => {
             out.truncate(before);
@@ -30,14 +29,13 @@ pub fn to_msgpack(text: &[u8], out: &mut Vec<u8>) -> Result<usize, JsonError> {
 pub fn object_to_map(text: &[u8], map: &mut MapWriter) -> Result<usize, JsonError> {
     let mark = map.mark();
     let mut lexer = Lexer::new(text);
-    let offset = lexer.skip_blanks();
-    let done = match expect(&mut lexer) {
-        Ok(Token::ObjectStart) => map.write_pairs(|out| pairs(&mut lexer, out, 0)),
-        Ok(_) => Err(JsonError {
-            offset,
-            kind: JsonErrorKind::Unexpected,
-        }),
-        Err(error) => Err(error),
+    let done = match lexer.peek() {
+        Some(b'{') => {
+            lexer.bump();
+            map.write_pairs(|out| pairs(&mut lexer, out, 0))
+        }
+        Some(_) => Err(lexer.error(JsonErrorKind::Unexpected)),
+        None => Err(lexer.error(JsonErrorKind::End)),
     };
     match done {
         Ok(()) => Ok(lexer.at()),
@@ -48,36 +46,41 @@ pub fn object_to_map(text: &[u8], map: &mut MapWriter) -> Result<usize, JsonErro
     }
 }
 
-fn expect<'a>(lexer: &mut Lexer<'a>) -> Result<Token<'a>, JsonError> {
-    lexer.token()?.ok_or(lexer.error(JsonErrorKind::End))
-}
-
-/// An error at the token that was just taken, for which all are one byte long here.
-fn unexpected(lexer: &Lexer<'_>) -> JsonError {
-    JsonError {
-        offset: lexer.at().saturating_sub(1),
-        kind: JsonErrorKind::Unexpected,
-    }
-}
-
-fn value(lexer: &mut Lexer<'_>, token: Token<'_>, out: &mut Vec<u8>, depth: usize) -> Result<(), JsonError> {
-    match token {
-        Token::String(string) => write_string(&string, out),
-        Token::Number(Number::Int(n)) => msgpack::write_int(out, n),
-        Token::Number(Number::UInt(n)) => msgpack::write_uint(out, n),
-        Token::Number(Number::Float(n)) => msgpack::write_f64(out, n),
-        Token::Bool(value) => msgpack::write_bool(out, value),
-        Token::Null => msgpack::write_nil(out),
-        Token::ObjectStart | Token::ArrayStart if depth >= DEPTH_MAX => {
-            return Err(lexer.error(JsonErrorKind::TooDeep));
+fn value(lexer: &mut Lexer<'_>, out: &mut Vec<u8>, depth: usize) -> Result<(), JsonError> {
+    // Strings and containers by their first byte; the rest by their token.
+    match lexer.peek() {
+        Some(b'"') => {
+            write_string(&lexer.string()?, out);
+            return Ok(());
         }
-        Token::ObjectStart => return object(lexer, out, depth),
-        Token::ArrayStart => return array(lexer, out, depth),
-        Token::ObjectEnd | Token::ArrayEnd | Token::Colon | Token::Comma => return Err(unexpected(lexer)),
+        Some(b'{' | b'[') if depth >= DEPTH_MAX => return Err(lexer.error(JsonErrorKind::TooDeep)),
+        Some(b'{') => {
+            lexer.bump();
+            return object(lexer, out, depth);
+        }
+        Some(b'[') => {
+            lexer.bump();
+            return array(lexer, out, depth);
+        }
+        _ => {}
+    }
+    let offset = lexer.at();
+    match lexer.token()? {
+        Some(Token::Number(Number::Int(n))) => msgpack::write_int(out, n),
+        Some(Token::Number(Number::UInt(n))) => msgpack::write_uint(out, n),
+        Some(Token::Number(Number::Float(n))) => msgpack::write_f64(out, n),
+        Some(Token::Bool(value)) => msgpack::write_bool(out, value),
+        Some(Token::Null) => msgpack::write_nil(out),
+        Some(_) => {
+            let kind = JsonErrorKind::Unexpected;
+            return Err(JsonError { offset, kind });
+        }
+        None => return Err(lexer.error(JsonErrorKind::End)),
     }
     Ok(())
 }
 
+#[inline]
 fn write_string(string: &RawString<'_>, out: &mut Vec<u8>) {
     if !string.escaped {
         return msgpack::write_str(out, string.raw);
@@ -119,28 +122,29 @@ fn object(lexer: &mut Lexer<'_>, out: &mut Vec<u8>, depth: usize) -> Result<(), 
 fn pairs(lexer: &mut Lexer<'_>, out: &mut Vec<u8>, depth: usize) -> Result<u32, JsonError> {
     let mut count = 0u32;
     if lexer.peek() == Some(b'}') {
-        lexer.token()?;
+        lexer.bump();
         return Ok(count);
     }
     loop {
-        let offset = lexer.skip_blanks();
-        let Token::String(key) = expect(lexer)? else {
-            return Err(JsonError {
-                offset,
-                kind: JsonErrorKind::Unexpected,
-            });
-        };
-        write_string(&key, out);
-        if lexer.peek().is_some_and(|byte| byte != b':') {
-            return Err(lexer.error(JsonErrorKind::Unexpected));
-        }
-        expect(lexer)?;
-        let token = expect(lexer)?;
-        value(lexer, token, out, depth + 1)?;
+        require(lexer, b'"')?;
+        write_string(&lexer.string()?, out);
+        require(lexer, b':')?;
+        lexer.bump();
+        value(lexer, out, depth + 1)?;
         count += 1;
         if !more(lexer, b'}')? {
             return Ok(count);
         }
+    }
+}
+
+/// Checks that `byte` is next.
+#[inline]
+fn require(lexer: &mut Lexer<'_>, byte: u8) -> Result<(), JsonError> {
+    match lexer.peek() {
+        Some(next) if next == byte => Ok(()),
+        Some(_) => Err(lexer.error(JsonErrorKind::Unexpected)),
+        None => Err(lexer.error(JsonErrorKind::End)),
     }
 }
 
@@ -149,12 +153,11 @@ fn array(lexer: &mut Lexer<'_>, out: &mut Vec<u8>, depth: usize) -> Result<(), J
     out.push(0x90);
     let mut count = 0u32;
     if lexer.peek() == Some(b']') {
-        lexer.token()?;
+        lexer.bump();
         return Ok(());
     }
     loop {
-        let token = expect(lexer)?;
-        value(lexer, token, out, depth + 1)?;
+        value(lexer, out, depth + 1)?;
         count += 1;
         if more(lexer, b']')? {
             continue;
@@ -165,10 +168,11 @@ fn array(lexer: &mut Lexer<'_>, out: &mut Vec<u8>, depth: usize) -> Result<(), J
 }
 
 /// Takes a comma (true) or the closing bracket (false).
+#[inline]
 fn more(lexer: &mut Lexer<'_>, close: u8) -> Result<bool, JsonError> {
     match lexer.peek() {
         Some(byte) if byte == b',' || byte == close => {
-            lexer.token()?;
+            lexer.bump();
             Ok(byte == b',')
         }
         Some(_) => Err(lexer.error(JsonErrorKind::Unexpected)),
@@ -282,7 +286,7 @@ mod tests {
     fn depth_is_limited() {
         let nested = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
         check(&nested(DEPTH_MAX), &nested(DEPTH_MAX));
-        check_bad(&nested(DEPTH_MAX + 1), DEPTH_MAX + 1, JsonErrorKind::TooDeep);
+        check_bad(&nested(DEPTH_MAX + 1), DEPTH_MAX, JsonErrorKind::TooDeep);
         assert!(again("[".repeat(1 << 20).as_bytes()).is_err());
     }
 
