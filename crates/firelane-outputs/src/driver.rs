@@ -1,8 +1,9 @@
-//! The only HTTP send loop: encodes a chunk, sends its requests one after the other, adds up what became of them.
+//! The only HTTP send loop: encodes a chunk, sends its requests one after the other, adds up what became of
+//! them.
 //!
-//! A request that got no answer, or "not now", ends the round: what was not sent yet waits for the retry too. Refused
-//! records never hold back the others. An answer that was lost after the whole request went out makes the retry
-//! ambiguous. Deadlines are the client's ([`HttpClient`]).
+//! A request that got no answer, or "not now", ends the round: what was not sent yet waits for the retry too.
+//! Refused records never hold back the others. An answer that was lost after the whole request went out makes
+//! the retry ambiguous. Deadlines are the client's ([`HttpClient`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,7 +62,8 @@ impl<T: HttpOutput> Http<T> {
             body: &answer.body,
         };
         let (status, endpoint) = (answer.status, self.client.endpoint());
-        debug!(target: "output", instance = %cx.name, %endpoint, status, bytes = request.body.len(), "answered");
+        let bytes = request.body.len();
+        debug!(target: "output", instance = %cx.name, %endpoint, status, bytes, "answered");
         Ok(self.output.judge(request, &response))
     }
 }
@@ -80,8 +82,8 @@ impl<T: HttpOutput> Output for Http<T> {
     }
 }
 
-/// The request in the client's words. Header names and values that HTTP cannot carry were refused when the output
-/// was built; those that come from records are left out here.
+/// The request in the client's words. Header names and values that HTTP cannot carry were refused when the
+/// output was built; those that come from records are left out here.
 fn message(request: &HttpRequest) -> Request {
     let header = |(name, value): &(String, String)| {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;

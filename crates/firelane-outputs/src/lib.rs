@@ -1,7 +1,8 @@
 //! The outputs, one module each, and the one loop that sends over HTTP.
 //!
-//! An output over HTTP is two pure functions ([`firelane_core::HttpOutput`]) that [`driver::Http`] drives; the others
-//! implement [`firelane_core::Output`] themselves. A new one is a module with a `PLUGIN`, entered into [`OUTPUTS`].
+//! An output over HTTP is two pure functions ([`firelane_core::HttpOutput`]) that [`driver::Http`] drives;
+//! the others implement [`firelane_core::Output`] themselves. A new one is a module with a `PLUGIN`, entered
+//! into [`OUTPUTS`].
 
 pub mod driver;
 mod payload;

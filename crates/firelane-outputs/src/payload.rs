@@ -43,8 +43,8 @@ pub(crate) struct Payload {
 }
 
 impl Payload {
-    /// `json_date_key` and `json_date_format` as they were written; an unknown format is warned about and read as
-    /// `double`, as Fluent Bit does.
+    /// `json_date_key` and `json_date_format` as they were written; an unknown format is warned about and
+    /// read as `double`, as Fluent Bit does.
     pub(crate) fn new(cx: &BuildCx<'_>, format: Format, key: Option<&str>, date: Option<&str>) -> Self {
         let format_of = |name: &str| {
             let known = DateFormat::from_name(name);
@@ -170,6 +170,7 @@ mod tests {
     use super::*;
     use firelane_core::Part;
     use firelane_record::{MapWriter, RecordsBuf, Timestamp, msgpack};
+    use proptest::collection::vec;
     use proptest::prelude::*;
 
     fn payload(format: Format) -> Payload {
@@ -258,7 +259,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_record_appears_once_in_order(
-            records in proptest::collection::vec((any::<u8>(), proptest::collection::vec(any::<u8>(), 0..40), any::<bool>()), 0..40),
+            records in vec((any::<u8>(), vec(any::<u8>(), 0..40), any::<bool>()), 0..40),
             cut in 0usize..40,
         ) {
             let mut bufs = vec![RecordsBuf::default(), RecordsBuf::default()];

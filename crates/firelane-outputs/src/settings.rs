@@ -1,4 +1,5 @@
-//! What the outputs' `build` functions share: network settings, workers, warnings and refusals with their place.
+//! What the outputs' `build` functions share: network settings, workers, warnings and refusals with their
+//! place.
 
 use firelane_conf::{Class, Diagnostic};
 use firelane_core::{BuildCx, Limits, Order};

@@ -1,7 +1,7 @@
 //! `stdout`: records on standard output, for people and for tests.
 //!
-//! By default as Fluent Bit prints MessagePack, `[n] tag: [[secs.nanos, {metadata}], {"key"=>value, …}]`, `n` from 0
-//! in each chunk; or JSON. A chunk is one write, so chunks of two outputs never mix.
+//! By default as Fluent Bit prints MessagePack, `[n] tag: [[secs.nanos, {metadata}], {"key"=>value, …}]`, `n`
+//! from 0 in each chunk; or JSON. A chunk is one write, so chunks of two outputs never mix.
 //!
 //! On failure (the reader is gone) the chunk is tried again. A reader that stalls holds up this output alone.
 

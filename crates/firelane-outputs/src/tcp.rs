@@ -1,11 +1,11 @@
 //! `tcp`: the records of a chunk as one block of bytes on a TCP connection, with or without TLS.
 //!
-//! Bytes: MessagePack as Fluent Bit stores it (default), JSON as an array, lines or objects behind each other, or
-//! with `raw_message_key` the bare text of one field and a newline per record.
+//! Bytes: MessagePack as Fluent Bit stores it (default), JSON as an array, lines or objects behind each
+//! other, or with `raw_message_key` the bare text of one field and a newline per record.
 //!
-//! On failure: the block is sent again whole. There are no answers, so what the system took over counts as delivered,
-//! and a block that broke off in the middle may arrive twice (counted as ambiguous). Use `forward` with
-//! `require_ack_response` where that matters.
+//! On failure: the block is sent again whole. There are no answers, so what the system took over counts as
+//! delivered, and a block that broke off in the middle may arrive twice (counted as ambiguous). Use `forward`
+//! with `require_ack_response` where that matters.
 
 use std::sync::Arc;
 

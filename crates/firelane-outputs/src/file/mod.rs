@@ -1,12 +1,12 @@
 //! `file`: records as lines of files, one named file or one per tag.
 //!
-//! A chunk is one append; a line looks as `format` says, by default `tag: [secs.nanos, {json}]`. File names made of
-//! tags never leave `path`. Rotating by others (logrotate) is followed at the next chunk.
+//! A chunk is one append; a line looks as `format` says, by default `tag: [secs.nanos, {json}]`. File names
+//! made of tags never leave `path`. Rotating by others (logrotate) is followed at the next chunk.
 //!
-//! On failure (no folder, no permission, a full disk) the chunk is tried again, and what a write left behind is cut
-//! off first, so nothing is in the file twice. Where that cannot be (a pipe, another process appended meanwhile)
-//! only the records that are not whole in it are written again. A write that hangs holds up this output alone; it is
-//! not repeated, as it may still succeed.
+//! On failure (no folder, no permission, a full disk) the chunk is tried again, and what a write left behind
+//! is cut off first, so nothing is in the file twice. Where that cannot be (a pipe, another process appended
+//! meanwhile) only the records that are not whole in it are written again. A write that hangs holds up this
+//! output alone; it is not repeated, as it may still succeed.
 //!
 //! Deliberately not here: rotation of its own, names made of dates or record fields (refused by name), fsync.
 
@@ -46,7 +46,8 @@ pub struct Config {
     file: Option<String>,
     /// `out_file` (default: `tag: [time, {json}]`), `plain`, `csv`, `ltsv`, `template` or `msgpack`.
     format: Option<String>,
-    /// Between fields of csv (default a comma) and ltsv (default a tab): `\t`, `tab`, `space`, `comma` or the text.
+    /// Between fields of csv (default a comma) and ltsv (default a tab): `\t`, `tab`, `space`, `comma` or the
+    /// text.
     delimiter: Option<String>,
     /// Between key and value of ltsv. Default `:`.
     label_delimiter: Option<String>,

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 /// Longest name of one folder or file, as on nearly every file system.
 const COMPONENT_MAX: usize = 255;
 
-/// The file of `tag` below `folder`. As Fluent Bit: `..` and blanks become `_`, slashes make folders. Beyond that,
-/// no name escapes the folder: leading slashes, empty and `.` components vanish, control characters become `_`, and
-/// what is too long is cut and marked with a hash of the whole.
+/// The file of `tag` below `folder`. As Fluent Bit: `..` and blanks become `_`, slashes make folders. Beyond
+/// that, no name escapes the folder: leading slashes, empty and `.` components vanish, control characters
+/// become `_`, and what is too long is cut and marked with a hash of the whole.
 pub(super) fn of_tag(folder: &Path, tag: &[u8]) -> PathBuf {
     let mut path = folder.to_path_buf();
     let mut named = false;

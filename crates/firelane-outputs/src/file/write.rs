@@ -1,7 +1,7 @@
 //! Appending a block to a file: whole, or not at all, or it says how much.
 //!
-//! The file is opened for each block (a block is a chunk, up to 2 MB): a rotated or removed file is never written to
-//! by accident, and tags from outside cannot use up file descriptors.
+//! The file is opened for each block (a block is a chunk, up to 2 MB): a rotated or removed file is never
+//! written to by accident, and tags from outside cannot use up file descriptors.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -32,7 +32,8 @@ pub(super) enum WriteError {
     },
 }
 
-/// Opens `path` for appending, creating it, and its folders where `mkdir` says so. Also says whether it is empty.
+/// Opens `path` for appending, creating it, and its folders where `mkdir` says so. Also says whether it is
+/// empty.
 pub(super) fn open(path: &Path, mkdir: bool) -> Result<(File, bool), WriteError> {
     let mut options = OpenOptions::new();
     options.create(true).append(true);
@@ -52,8 +53,8 @@ pub(super) fn open(path: &Path, mkdir: bool) -> Result<(File, bool), WriteError>
     Ok((file, is_empty))
 }
 
-/// Appends `block`. What a failed write left behind (a full disk) is cut off again, so that the next try repeats
-/// nothing; where that is not possible the error says how much stayed.
+/// Appends `block`. What a failed write left behind (a full disk) is cut off again, so that the next try
+/// repeats nothing; where that is not possible the error says how much stayed.
 pub(super) fn append(file: &mut File, path: &Path, block: &[u8]) -> Result<(), WriteError> {
     let mut written = 0;
     while written < block.len() {

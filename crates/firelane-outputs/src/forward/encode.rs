@@ -34,7 +34,8 @@ pub(super) struct Encoder {
 #[derive(Debug, Default)]
 pub(super) struct Messages {
     pub(super) bytes: Vec<u8>,
-    /// For each message the id that its acknowledgement must carry (none where none is asked for), and its records.
+    /// For each message the id that its acknowledgement must carry (none where none is asked for), and its
+    /// records.
     pub(super) acks: Vec<(Option<String>, RecordSet)>,
 }
 
@@ -114,8 +115,8 @@ impl Encoder {
         }
     }
 
-    /// `[time, record]`, or `[[time, metadata], record]` where there are metadata to keep: Fluentd up to 1.19 refuses
-    /// the longer form, so it is written only where it says more.
+    /// `[time, record]`, or `[[time, metadata], record]` where there are metadata to keep: Fluentd up to 1.19
+    /// refuses the longer form, so it is written only where it says more.
     fn entry(&self, event: &Event<'_>, out: &mut Vec<u8>) {
         out.push(0x92);
         match event.metadata_filled().filter(|_| self.keep_metadata) {
@@ -197,7 +198,8 @@ fn chunk_id(payload: &[u8]) -> String {
     STANDARD.encode(&Sha512::digest(payload)[..16])
 }
 
-/// The id in an acknowledgement `{"ack": id}` at the head of `buffer`, and its length; `None` while it is not whole.
+/// The id in an acknowledgement `{"ack": id}` at the head of `buffer`, and its length; `None` while it is not
+/// whole.
 pub(super) fn read_ack(buffer: &[u8]) -> Result<Option<(&[u8], usize)>, &'static str> {
     let end = match msgpack::skip(buffer, 0) {
         Ok(end) => end,

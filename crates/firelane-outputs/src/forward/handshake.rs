@@ -36,8 +36,8 @@ pub(super) enum HandshakeError {
     Impostor,
 }
 
-/// Reads `["HELO", {"nonce", "auth", "keepalive"}]`; strings and binaries mean the same, what is missing is empty
-/// or true.
+/// Reads `["HELO", {"nonce", "auth", "keepalive"}]`; strings and binaries mean the same, what is missing is
+/// empty or true.
 pub(super) fn read_helo(raw: &[u8]) -> Result<Helo, HandshakeError> {
     let bad = HandshakeError::Malformed("HELO");
     let mut reader = Reader::new(raw);

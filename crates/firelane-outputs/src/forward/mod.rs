@@ -1,12 +1,13 @@
 //! `forward`: the Forward protocol, to Fluent Bit, Fluentd or another firelane.
 //!
-//! Bytes: `[tag, [[time, record], …]]`; with metadata, and only there, `[[time, metadata], record]` (Fluent Bit since
-//! 5.0.5 writes that form always, and Fluentd up to 1.19 refuses it). Options follow where something needs them;
-//! gzip packs the entries. A tag made of the record's fields makes a message of each record.
+//! Bytes: `[tag, [[time, record], …]]`; with metadata, and only there, `[[time, metadata], record]` (Fluent
+//! Bit since 5.0.5 writes that form always, and Fluentd up to 1.19 refuses it). Options follow where
+//! something needs them; gzip packs the entries. A tag made of the record's fields makes a message of each
+//! record.
 //!
-//! On failure (connection, TLS, handshake, write, a missing or wrong acknowledgement) the chunk is sent again with the
-//! same id; a lost acknowledgement is ambiguous. Without `require_ack_response` what the system took over counts as
-//! delivered, as in Fluent Bit: set it where no record may be lost.
+//! On failure (connection, TLS, handshake, write, a missing or wrong acknowledgement) the chunk is sent again
+//! with the same id; a lost acknowledgement is ambiguous. Without `require_ack_response` what the system took
+//! over counts as delivered, as in Fluent Bit: set it where no record may be lost.
 //!
 //! Deliberately not here: `upstream` (several nodes), metrics and traces.
 

@@ -1,4 +1,5 @@
-//! Messages of a chunk over a connection: handshake when it is new, then the bytes, then the acknowledgements.
+//! Messages of a chunk over a connection: handshake when it is new, then the bytes, then the
+//! acknowledgements.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -160,8 +161,8 @@ impl Forward {
     }
 }
 
-/// Text of 16 characters that cannot be foreseen: a keyed hash of the time, whose key is the system's randomness.
-/// Letters only, so that every server reads it as a string.
+/// Text of 16 characters that cannot be foreseen: a keyed hash of the time, whose key is the system's
+/// randomness. Letters only, so that every server reads it as a string.
 fn salt() -> [u8; SALT_LEN] {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut salt = [0; SALT_LEN];

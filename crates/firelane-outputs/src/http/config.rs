@@ -38,7 +38,8 @@ pub struct Config {
     header: Vec<Words<1>>,
     /// Header that carries the tag.
     header_tag: Option<String>,
-    /// Send headers of one name beside each other; off: the later one takes the place of the earlier one. Default on.
+    /// Send headers of one name beside each other; off: the later one takes the place of the earlier one.
+    /// Default on.
     allow_duplicated_headers: Option<OnOff>,
     /// User for basic authentication.
     http_user: Option<String>,
@@ -203,63 +204,15 @@ impl Config {
                 "OAuth 2 is not supported yet; pass a token by `header`",
             ));
         }
-        let set = |name: &'static str, is_set: bool, of: &'static str| is_set.then_some((name, of));
-        let (aws, oauth, gelf) = (
-            "`aws_auth` is off",
-            "`oauth2.enable` is off",
-            "`format gelf` is not supported",
-        );
-        let idle = [
-            set("aws_service", self.aws_service.is_some(), aws),
-            set("aws_region", self.aws_region.is_some(), aws),
-            set("aws_sts_endpoint", self.aws_sts_endpoint.is_some(), aws),
-            set("aws_role_arn", self.aws_role_arn.is_some(), aws),
-            set("aws_external_id", self.aws_external_id.is_some(), aws),
-            set("aws_profile", self.aws_profile.is_some(), aws),
-            set("oauth2.token_url", self.oauth2_token_url.is_some(), oauth),
-            set("oauth2.client_id", self.oauth2_client_id.is_some(), oauth),
-            set("oauth2.client_secret", self.oauth2_client_secret.is_some(), oauth),
-            set("oauth2.user_agent", self.oauth2_user_agent.is_some(), oauth),
-            set("oauth2.scope", self.oauth2_scope.is_some(), oauth),
-            set("oauth2.audience", self.oauth2_audience.is_some(), oauth),
-            set("oauth2.resource", self.oauth2_resource.is_some(), oauth),
-            set("oauth2.auth_method", self.oauth2_auth_method.is_some(), oauth),
-            set("oauth2.jwt_key_file", self.oauth2_jwt_key_file.is_some(), oauth),
-            set("oauth2.jwt_cert_file", self.oauth2_jwt_cert_file.is_some(), oauth),
-            set("oauth2.jwt_aud", self.oauth2_jwt_aud.is_some(), oauth),
-            set("oauth2.jwt_header", self.oauth2_jwt_header.is_some(), oauth),
-            set(
-                "oauth2.jwt_ttl_seconds",
-                self.oauth2_jwt_ttl_seconds.is_some(),
-                oauth,
-            ),
-            set(
-                "oauth2.refresh_skew_seconds",
-                self.oauth2_refresh_skew_seconds.is_some(),
-                oauth,
-            ),
-            set("oauth2.timeout", self.oauth2_timeout.is_some(), oauth),
-            set(
-                "oauth2.connect_timeout",
-                self.oauth2_connect_timeout.is_some(),
-                oauth,
-            ),
-            set("gelf_timestamp_key", self.gelf_timestamp_key.is_some(), gelf),
-            set("gelf_host_key", self.gelf_host_key.is_some(), gelf),
-            set(
-                "gelf_short_message_key",
-                self.gelf_short_message_key.is_some(),
-                gelf,
-            ),
-            set(
-                "gelf_full_message_key",
-                self.gelf_full_message_key.is_some(),
-                gelf,
-            ),
-            set("gelf_level_key", self.gelf_level_key.is_some(), gelf),
+        let groups = [
+            (&self.aws_settings()[..], "`aws_auth` is off"),
+            (&self.oauth_settings(), "`oauth2.enable` is off"),
+            (&self.gelf_settings(), "`format gelf` is not supported"),
         ];
-        for (key, why) in idle.into_iter().flatten() {
-            warn(cx, key, &format!("has no effect: {why}"));
+        for (settings, why) in groups {
+            for (key, _) in settings.iter().filter(|(_, is_set)| *is_set) {
+                warn(cx, key, &format!("has no effect: {why}"));
+            }
         }
         if self.read_idle_timeout.is_some() {
             warn(
@@ -268,6 +221,54 @@ impl Config {
                 "has no effect: `http.response_timeout` covers the whole answer",
             );
         }
+    }
+
+    /// What goes with `aws_auth`, and whether it is set.
+    fn aws_settings(&self) -> [(&'static str, bool); 6] {
+        [
+            ("aws_service", self.aws_service.is_some()),
+            ("aws_region", self.aws_region.is_some()),
+            ("aws_sts_endpoint", self.aws_sts_endpoint.is_some()),
+            ("aws_role_arn", self.aws_role_arn.is_some()),
+            ("aws_external_id", self.aws_external_id.is_some()),
+            ("aws_profile", self.aws_profile.is_some()),
+        ]
+    }
+
+    /// What goes with `oauth2.enable`, and whether it is set.
+    fn oauth_settings(&self) -> [(&'static str, bool); 16] {
+        [
+            ("oauth2.token_url", self.oauth2_token_url.is_some()),
+            ("oauth2.client_id", self.oauth2_client_id.is_some()),
+            ("oauth2.client_secret", self.oauth2_client_secret.is_some()),
+            ("oauth2.user_agent", self.oauth2_user_agent.is_some()),
+            ("oauth2.scope", self.oauth2_scope.is_some()),
+            ("oauth2.audience", self.oauth2_audience.is_some()),
+            ("oauth2.resource", self.oauth2_resource.is_some()),
+            ("oauth2.auth_method", self.oauth2_auth_method.is_some()),
+            ("oauth2.jwt_key_file", self.oauth2_jwt_key_file.is_some()),
+            ("oauth2.jwt_cert_file", self.oauth2_jwt_cert_file.is_some()),
+            ("oauth2.jwt_aud", self.oauth2_jwt_aud.is_some()),
+            ("oauth2.jwt_header", self.oauth2_jwt_header.is_some()),
+            ("oauth2.jwt_ttl_seconds", self.oauth2_jwt_ttl_seconds.is_some()),
+            (
+                "oauth2.refresh_skew_seconds",
+                self.oauth2_refresh_skew_seconds.is_some(),
+            ),
+            ("oauth2.timeout", self.oauth2_timeout.is_some()),
+            ("oauth2.connect_timeout", self.oauth2_connect_timeout.is_some()),
+        ]
+    }
+
+    /// What goes with `format gelf`, and whether it is set.
+    fn gelf_settings(&self) -> [(&'static str, bool); 5] {
+        [
+            ("gelf_timestamp_key", self.gelf_timestamp_key.is_some()),
+            ("gelf_host_key", self.gelf_host_key.is_some()),
+            ("gelf_short_message_key", self.gelf_short_message_key.is_some()),
+            ("gelf_full_message_key", self.gelf_full_message_key.is_some()),
+            ("gelf_level_key", self.gelf_level_key.is_some()),
+        ]
     }
 
     fn payload(&self, cx: &BuildCx<'_>) -> Result<Payload, Diagnostic> {

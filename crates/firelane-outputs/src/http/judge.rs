@@ -1,4 +1,5 @@
-//! What a status means: 200–205 taken, 408 and 429 and everything else again, other 4xx never (Fluent Bit's table).
+//! What a status means: 200–205 taken, 408 and 429 and everything else again, other 4xx never (Fluent Bit's
+//! table).
 
 use std::time::Duration;
 

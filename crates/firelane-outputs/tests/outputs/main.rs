@@ -1,5 +1,10 @@
 //! The outputs against fake destinations on loopback and real files.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests; clippy exempts only the tests themselves"
+)]
+
 mod file;
 mod forward;
 mod http;
@@ -16,12 +21,12 @@ use firelane_outputs::OUTPUTS;
 use firelane_parse::Parsers;
 use firelane_record::{MapWriter, RecordsBuf, Tag, Timestamp, msgpack};
 
-/// Builds an output as the engine does: the properties `tls*` and `net.*` split off where the plugin takes them.
-fn try_build(
-    name: &str,
-    properties: &[(&str, &str)],
-    workers: Option<usize>,
-) -> Result<(Arc<dyn Output>, Vec<Diagnostic>), Vec<Diagnostic>> {
+/// An output and its warnings, or what is wrong.
+type Built = Result<(Arc<dyn Output>, Vec<Diagnostic>), Vec<Diagnostic>>;
+
+/// Builds an output as the engine does: the properties `tls*` and `net.*` split off where the plugin takes
+/// them.
+fn try_build(name: &str, properties: &[(&str, &str)], workers: Option<usize>) -> Built {
     let plugin = OUTPUTS.iter().find(|plugin| plugin.answers_to(name)).unwrap();
     let mut section = Section::new(SectionKind::Output, Span::default());
     for (key, value) in properties {

@@ -176,8 +176,8 @@ pub(crate) enum Acks {
     Close,
 }
 
-/// A Forward server that says `hello` first, answers the next message with `pong` where there is one, and then keeps
-/// whole messages in `seen`.
+/// A Forward server that says `hello` first, answers the next message with `pong` where there is one, and
+/// then keeps whole messages in `seen`.
 pub(crate) async fn forward(acks: Acks, hello: Option<Vec<u8>>, pong: Option<Pong>) -> Server<Vec<u8>> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
