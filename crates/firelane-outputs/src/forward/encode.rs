@@ -10,7 +10,7 @@ use firelane_record::{Event, Tag};
 use sha2::{Digest, Sha512};
 
 use crate::payload::logs;
-use crate::squeeze::Squeeze;
+use crate::squeeze::{Coding, Squeeze};
 
 /// What the messages of an output look like.
 pub(super) struct Encoder {
@@ -72,9 +72,7 @@ impl Encoder {
             .map(|squeeze| squeeze.body(|out| out.append(&mut entries)));
         let payload = packed.as_ref().map_or(&entries[..], |(packed, _)| packed);
         let id = self.ack.then(|| chunk_id(payload));
-        let compressed = packed
-            .as_ref()
-            .and_then(|(_, encoding)| encoding.map(|encoding| encoding.name()));
+        let compressed = packed.as_ref().and_then(|(_, coding)| coding.map(Coding::name));
         let with_options = self.send_options || id.is_some() || packed.is_some() || !self.extra.is_empty();
 
         let out = &mut messages.bytes;
@@ -313,7 +311,7 @@ mod tests {
     #[test]
     fn gzip_packs_the_entries() {
         let gzip = Encoder {
-            squeeze: Some(Squeeze::new(Encoding::Gzip, None).unwrap()),
+            squeeze: Some(Squeeze::new(Coding::Stream(Encoding::Gzip), None).unwrap()),
             ..encoder()
         };
         let bytes = gzip.encode(&chunk()).bytes;

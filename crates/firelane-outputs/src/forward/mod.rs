@@ -26,7 +26,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::settings::{Network, limits, refuse, warn};
-use crate::squeeze::Squeeze;
+use crate::squeeze::{Coding, Squeeze};
 use crate::wire::Wire;
 use encode::Encoder;
 use handshake::Credentials;
@@ -227,7 +227,7 @@ impl Config {
                 }
                 Ok(None)
             }
-            "gzip" => Squeeze::new(Encoding::Gzip, self.compress_level)
+            "gzip" => Squeeze::new(Coding::Stream(Encoding::Gzip), self.compress_level)
                 .map(Some)
                 .map_err(|error| refuse(cx, "compress_level", &error.to_string())),
             _ => Err(refuse(cx, "compress", "use text or gzip")),

@@ -14,7 +14,7 @@ use super::encode::{Encoder, Headers, PerRecord};
 use crate::driver::Http;
 use crate::payload::{Format, Payload};
 use crate::settings::{Network, limits, refuse, warn};
-use crate::squeeze::Squeeze;
+use crate::squeeze::{Coding, Squeeze};
 
 /// Properties of `[OUTPUT] Name http`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -45,7 +45,7 @@ pub struct Config {
     http_user: Option<String>,
     /// Password for basic authentication.
     http_passwd: Option<Secret>,
-    /// `gzip` or `zstd`.
+    /// `gzip`, `zstd` or `snappy` (one raw block).
     compress: Option<String>,
     /// Ours: gzip 1–12, zstd 1–19. Default 1, the best trade of size and time on logs.
     compress_level: Option<i32>,
@@ -312,19 +312,13 @@ impl Config {
             }
             return Ok(None);
         };
-        let encoding = match name.to_ascii_lowercase().as_str() {
-            "gzip" => Encoding::Gzip,
-            "zstd" => Encoding::Zstd,
-            "snappy" => {
-                return Err(refuse(
-                    cx,
-                    "compress",
-                    "snappy is not supported; use gzip or zstd",
-                ));
-            }
-            _ => return Err(refuse(cx, "compress", "use gzip or zstd")),
+        let coding = match name.to_ascii_lowercase().as_str() {
+            "gzip" => Coding::Stream(Encoding::Gzip),
+            "zstd" => Coding::Stream(Encoding::Zstd),
+            "snappy" => Coding::Snappy,
+            _ => return Err(refuse(cx, "compress", "use gzip, snappy or zstd")),
         };
-        Squeeze::new(encoding, self.compress_level)
+        Squeeze::new(coding, self.compress_level)
             .map(Some)
             .map_err(|error| refuse(cx, "compress_level", &error.to_string()))
     }

@@ -3,14 +3,14 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use firelane_core::{Chunk, HttpRequest};
-use firelane_net::{Encoding, HeaderName, HeaderValue};
+use firelane_net::{HeaderName, HeaderValue};
 use firelane_record::accessor::Accessor;
 use firelane_record::msgpack;
 use firelane_record::set::RecordSet;
 use firelane_record::{Event, Tag};
 
 use crate::payload::Payload;
-use crate::squeeze::Squeeze;
+use crate::squeeze::{Coding, Squeeze};
 
 /// What Fluent Bit calls itself; servers have rules for it.
 const USER_AGENT: &str = "Fluent-Bit";
@@ -94,7 +94,7 @@ impl Encoder {
         covers: RecordSet,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> HttpRequest {
-        let (body, encoding) = match &self.squeeze {
+        let (body, coding) = match &self.squeeze {
             Some(squeeze) => squeeze.body(write),
             None => {
                 let mut body = Vec::new();
@@ -105,7 +105,7 @@ impl Encoder {
         HttpRequest {
             method: self.method,
             target: self.target.clone(),
-            headers: self.headers.all(tag, content_type, encoding, own),
+            headers: self.headers.all(tag, content_type, coding, own),
             body,
             covers,
         }
@@ -153,13 +153,13 @@ impl Headers {
         &self,
         tag: &Tag,
         content_type: Option<&str>,
-        encoding: Option<Encoding>,
+        coding: Option<Coding>,
         own: Vec<(String, String)>,
     ) -> Vec<(String, String)> {
         let pair = |name: &str, value: &str| Some((name.to_owned(), value.to_owned()));
         let before = [
             content_type.and_then(|value| pair("Content-Type", value)),
-            encoding.and_then(|encoding| pair("Content-Encoding", encoding.name())),
+            coding.and_then(|coding| pair("Content-Encoding", coding.name())),
             self.tag.as_ref().map(|name| (name.clone(), tag_value(tag))),
             pair("User-Agent", USER_AGENT),
         ];

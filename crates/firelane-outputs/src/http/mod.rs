@@ -1,14 +1,13 @@
 //! `http`: one request per chunk to any HTTP server.
 //!
 //! Body: JSON (one array), JSON lines, JSON objects behind each other, or MessagePack as Fluent Bit stores
-//! it; gzip or zstd on demand. Chunks have at most about 2 MB of raw records. With `body_key` and
+//! it; gzip, zstd or snappy on demand. Chunks have at most about 2 MB of raw records. With `body_key` and
 //! `headers_key` each record is a request of its own, made of two of its fields.
 //!
 //! On failure: 200–205 is taken; 4xx but 408 and 429 is refused for good; everything else, and no answer, is
 //! sent again, not before `Retry-After` where there is one.
 //!
-//! Deliberately not here: redirects, OAuth 2 and SigV4 (later work, refused by name), `gelf`, `otlp_json`,
-//! snappy.
+//! Deliberately not here: redirects, OAuth 2 and SigV4 (later work, refused by name), `gelf`, `otlp_json`.
 
 mod config;
 mod encode;

@@ -276,8 +276,8 @@ fn bad_values_are_refused_by_name() {
             "`http_method GET`: only POST and PUT carry a body",
         ),
         (
-            &[("compress", "snappy")],
-            "`compress snappy`: snappy is not supported; use gzip or zstd",
+            &[("compress", "lzma")],
+            "`compress lzma`: use gzip, snappy or zstd",
         ),
         (
             &[("compress", "gzip"), ("compress_level", "40")],
@@ -323,4 +323,22 @@ fn what_has_no_effect_is_named() {
         ]
     );
     assert_eq!(output.limits().order, Order::Any);
+}
+
+#[tokio::test]
+async fn snappy_is_one_raw_block() {
+    let server = peers::http(vec![OK]).await;
+    let port = server.address.port().to_string();
+    let output = build(
+        "http",
+        &at(&port, &[("compress", "snappy"), ("format", "json_lines")]),
+    );
+    let text = "again and ".repeat(50);
+    assert_eq!(deliver(&output, chunk("t", &[&text])).await, Outcome::Delivered);
+    let seen = &server.seen()[0];
+    assert_eq!(seen.header("content-encoding"), ["snappy"]);
+    let body = snap::raw::Decoder::new().decompress_vec(&seen.body).unwrap();
+    let want = format!("{{\"date\":1700000000.0,\"n\":0,\"log\":\"{text}\"}}\n");
+    assert_eq!(String::from_utf8(body).unwrap(), want);
+    assert!(seen.body.len() < want.len() / 4);
 }
