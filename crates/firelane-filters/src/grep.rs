@@ -1,9 +1,9 @@
 //! `grep`: keeps or drops records by regular expressions over their fields.
 //!
-//! `logical_op legacy` (the default): rules run in file order; a `regex` that matches keeps the record at once, one
-//! that does not drops it, an `exclude` that matches drops it, and who passes all is kept. So only the first `regex`
-//! ever decides. `and`, `or`: all rules are of one kind; the record is kept (`regex`) or dropped (`exclude`) if all,
-//! or any, match. Only strings match; a missing field does not.
+//! `logical_op legacy` (the default): rules run in file order; a `regex` that matches keeps the record at
+//! once, one that does not drops it, an `exclude` that matches drops it, and who passes all is kept. So only
+//! the first `regex` ever decides. `and`, `or`: all rules are of one kind; the record is kept (`regex`) or
+//! dropped (`exclude`) if all, or any, match. Only strings match; a missing field does not.
 
 use firelane_conf::{Class, Diagnostic, Entry};
 use firelane_core::plugin::BuiltFilter;
@@ -27,7 +27,8 @@ pub static PLUGIN: FilterPlugin = FilterPlugin::new::<Config>(
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Config {
-    /// `KEY REGEX`: what to keep. KEY is a name, or an accessor such as `$a['b'][0]`. May be given several times.
+    /// `KEY REGEX`: what to keep. KEY is a name, or an accessor such as `$a['b'][0]`. May be given several
+    /// times.
     regex: Vec<String>,
     /// `KEY REGEX`: what to drop. May be given several times.
     exclude: Vec<String>,

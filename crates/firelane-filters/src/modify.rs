@@ -1,8 +1,8 @@
 //! `modify`: rules that set, remove, rename, copy and move fields, under conditions.
 //!
-//! Rules run in file order, each on the result of the one before. Conditions are tested once, on the record as it
-//! came; all must hold. Keys of rules are top-level, exact and case-sensitive; values are strings. Keys of
-//! `key_...` conditions may be accessors.
+//! Rules run in file order, each on the result of the one before. Conditions are tested once, on the record
+//! as it came; all must hold. Keys of rules are top-level, exact and case-sensitive; values are strings. Keys
+//! of `key_...` conditions may be accessors.
 
 use firelane_conf::units::split_words;
 use firelane_conf::{Diagnostic, Entry};

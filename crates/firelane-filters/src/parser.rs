@@ -1,9 +1,9 @@
 //! `parser`: parses the text of one field into fields.
 //!
-//! The parsed fields come first; with `reserve_data` all other fields follow in their order, so that a field of
-//! the record wins over a parsed one of the same name; with `preserve_key` the parsed field itself stays too. A
-//! parsed time becomes the time of the event. What does not parse, is missing or no string, leaves the record as
-//! it is.
+//! The parsed fields come first; with `reserve_data` all other fields follow in their order, so that a field
+//! of the record wins over a parsed one of the same name; with `preserve_key` the parsed field itself stays
+//! too. A parsed time becomes the time of the event. What does not parse, is missing or no string, leaves the
+//! record as it is.
 
 use std::cell::RefCell;
 use std::sync::Arc;

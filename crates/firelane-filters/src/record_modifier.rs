@@ -1,8 +1,8 @@
 //! `record_modifier`: removes or allows keys, then appends constant fields and a UUID.
 //!
-//! Top-level keys only, compared without case, a trailing `*` means what starts so. An existing key is not replaced
-//! but repeated: the last one counts wherever records are read or written as JSON. A record left without any key is
-//! dropped. Appended fields are encoded once, at build; a record gets them by one copy.
+//! Top-level keys only, compared without case, a trailing `*` means what starts so. An existing key is not
+//! replaced but repeated: the last one counts wherever records are read or written as JSON. A record left
+//! without any key is dropped. Appended fields are encoded once, at build; a record gets them by one copy.
 
 use std::cell::Cell;
 use std::hash::{BuildHasher as _, RandomState};
@@ -25,7 +25,8 @@ pub static PLUGIN: FilterPlugin =
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Config {
-    /// A field to append, `KEY VALUE`; a value with blanks stands in double quotes. May be given several times.
+    /// A field to append, `KEY VALUE`; a value with blanks stands in double quotes. May be given several
+    /// times.
     record: Vec<Located<Words<2>>>,
     /// A key to remove, or `PREFIX*`. May be given several times; not together with `allowlist_key`.
     remove_key: Vec<String>,

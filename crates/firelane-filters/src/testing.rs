@@ -51,16 +51,11 @@ pub(crate) struct Built {
 }
 
 fn try_build(plugin: &FilterPlugin, conf: &str) -> Result<Built, Vec<String>> {
-    let parsers: Vec<(String, Arc<dyn Parser>)> = vec![
-        ("j".to_owned(), Arc::new(Json)),
-        ("words".to_owned(), Arc::new(Words)),
-    ];
+    let mut parsers = Parsers::new();
+    parsers.insert("j", Arc::new(Json)).unwrap();
+    parsers.insert("words", Arc::new(Words)).unwrap();
     let (section, network) = (section(conf), section(""));
-    let (parsers, service, warnings) = (
-        Arc::new(Parsers(parsers)),
-        Service::default(),
-        Warnings::default(),
-    );
+    let (parsers, service, warnings) = (Arc::new(parsers), Service::default(), Warnings::default());
     let cx = BuildCx {
         instance: "test.0",
         section: &section,

@@ -25,7 +25,8 @@ pub(super) struct Config {
     exclude_path: CommaList,
     /// Seconds between two searches for new files (60).
     refresh_interval: Option<Interval>,
-    /// Read files that are there at the start from their beginning (off). A position in the database counts more.
+    /// Read files that are there at the start from their beginning (off). A position in the database counts
+    /// more.
     read_from_head: Option<OnOff>,
     /// Read files that appear later from their beginning (on).
     read_newly_discovered_files_from_head: Option<OnOff>,

@@ -1,7 +1,7 @@
 //! The files of one input: finding them, reading them in turn, noticing rotation, keeping their positions.
 //!
-//! Runs on a thread of its own, because all of it blocks. Nothing waits here: batches that find no room stay in the
-//! [`Outbox`], and reading stops until it is empty.
+//! Runs on a thread of its own, because all of it blocks. Nothing waits here: batches that find no room stay
+//! in the [`Outbox`], and reading stops until it is empty.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -116,7 +116,8 @@ impl Tailer {
         self.sources.len()
     }
 
-    /// Looks for files. The first time, what the database knows and no path leads to any more is looked for too.
+    /// Looks for files. The first time, what the database knows and no path leads to any more is looked for
+    /// too.
     pub(super) fn scan(&mut self, now: Instant) {
         for path in finding::find(&self.settings.patterns, &self.settings.exclude) {
             self.consider(&path);
@@ -157,7 +158,8 @@ impl Tailer {
         }
     }
 
-    /// Begins to follow the file at `path`. `was`: the path it had before a rename, and the row it goes on from.
+    /// Begins to follow the file at `path`. `was`: the path it had before a rename, and the row it goes on
+    /// from.
     fn register(&mut self, path: &Path, was: Option<(&Path, Row)>) -> std::io::Result<()> {
         let file = std::fs::File::open(path)?;
         let metadata = file.metadata()?;
@@ -241,8 +243,8 @@ impl Tailer {
         })
     }
 
-    /// Files that were renamed while nothing ran: the rest of each is read under its old name. Rows without a file
-    /// are forgotten, where their names are ours.
+    /// Files that were renamed while nothing ran: the rest of each is read under its old name. Rows without a
+    /// file are forgotten, where their names are ours.
     fn adopt_orphans(&mut self, now: Instant) {
         let Some(db) = &self.positions else { return };
         let stored = db.all().unwrap_or_default();
@@ -346,8 +348,8 @@ impl Tailer {
         Ok(true)
     }
 
-    /// The file was cut to nothing or less than was read: what waited for its line end goes on, and reading starts
-    /// at 0.
+    /// The file was cut to nothing or less than was read: what waited for its line end goes on, and reading
+    /// starts at 0.
     fn cut(&mut self, key: u64, out: &mut Outbox) {
         let Some(source) = self.sources.get_mut(&key) else {
             return;

@@ -1,7 +1,7 @@
 //! Bytes of a file to lines, wherever the reads happen to cut them.
 //!
-//! LF ends a line; one CR before it is cut where the line has other content. At most [`Splitter::new`]'s `max` bytes
-//! of an unfinished line are held. Offsets are bytes from the start of the file.
+//! LF ends a line; one CR before it is cut where the line has other content. At most [`Splitter::new`]'s
+//! `max` bytes of an unfinished line are held. Offsets are bytes from the start of the file.
 
 use memchr::memchr;
 
@@ -261,11 +261,16 @@ mod tests {
         assert_eq!(got, [(b"abc".to_vec(), 0, None), (b"xy".to_vec(), 7, None)]);
     }
 
+    fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
+        let byte = prop_oneof![3 => Just(b'a'), 1 => Just(b'\n'), 1 => Just(b'\r')];
+        proptest::collection::vec(byte, 0..most)
+    }
+
     proptest! {
         /// Wherever the input is cut, the same comes out, and no byte is lost or moved.
         #[test]
         fn the_cuts_do_not_matter(
-            input in proptest::collection::vec(prop_oneof![3 => Just(b'a'), 1 => Just(b'\n'), 1 => Just(b'\r')], 0..80),
+            input in bytes(80),
             cuts in proptest::collection::vec(0usize..80, 0..6),
             max in 1usize..12,
             long in prop_oneof![Just(LongLines::Split), Just(LongLines::Skip), Just(LongLines::Truncate)],
@@ -289,13 +294,14 @@ mod tests {
         /// A restart at the safe offset goes on with exactly the lines that were not given out.
         #[test]
         fn a_restart_at_the_safe_offset_loses_nothing(
-            input in proptest::collection::vec(prop_oneof![3 => Just(b'a'), 1 => Just(b'\n')], 0..60),
+            input in bytes(60),
             cut in 0usize..60,
         ) {
             let cut = cut.min(input.len());
             let (mut got, first) = split(&[&input[..cut]], 1000, LongLines::Split);
             let mut again = Splitter::new(first.safe(), 1000, LongLines::Split);
-            again.feed(&input[first.safe() as usize..], &mut |line| got.push((line.text.to_vec(), line.offset, None)));
+            let rest = &input[first.safe() as usize..];
+            again.feed(rest, &mut |line| got.push((line.text.to_vec(), line.offset, None)));
             prop_assert_eq!(got, split(&[&input], 1000, LongLines::Split).0);
         }
     }

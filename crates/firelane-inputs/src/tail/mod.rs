@@ -7,13 +7,13 @@
 //! ```
 //!
 //! A position moves only when the records before it were delivered, so what a crash takes from memory is read
-//! again. Rotation by rename: the old file is followed on to its end and for `rotate_wait`; the new one is taken up
-//! within a second. Rotation by truncation: reading starts at 0 again. A file renamed while nothing ran is looked
-//! for in its folder. Lines over `buffer_max_size` go on in pieces marked as Docker marks them, and are never a
-//! reason to give a file up.
+//! again. Rotation by rename: the old file is followed on to its end and for `rotate_wait`; the new one is
+//! taken up within a second. Rotation by truncation: reading starts at 0 again. A file renamed while nothing
+//! ran is looked for in its folder. Lines over `buffer_max_size` go on in pieces marked as Docker marks them,
+//! and are never a reason to give a file up.
 //!
-//! On failure: a file that cannot be opened or read is named and left, the others go on; a database that does not
-//! answer is named, and tried again at the next position.
+//! On failure: a file that cannot be opened or read is named and left, the others go on; a database that does
+//! not answer is named, and tried again at the next position.
 //!
 //! Not here: joining lines (`multiline.parser`, `docker_mode`), which is refused by name; compressed files.
 
@@ -209,8 +209,8 @@ impl Intake {
     }
 }
 
-/// Reports the positions of one file as their tickets close, in order. An abandoned ticket ends it: the records
-/// behind it may be lost, so the position stays before them.
+/// Reports the positions of one file as their tickets close, in order. An abandoned ticket ends it: the
+/// records behind it may be lost, so the position stays before them.
 async fn settle(mut tickets: mpsc::Receiver<(Ticket, Mark)>, tell: commands::Sender<Command>) {
     while let Some((ticket, mark)) = tickets.recv().await {
         if ticket.wait().await.is_err() {

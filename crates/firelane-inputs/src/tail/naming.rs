@@ -32,8 +32,8 @@ impl Naming {
         }
     }
 
-    /// The tag of the file at `path` (as the glob matched it); `None` where `tag_regex` does not match, or the tag
-    /// would be too long.
+    /// The tag of the file at `path` (as the glob matched it); `None` where `tag_regex` does not match, or
+    /// the tag would be too long.
     pub(super) fn tag(&self, path: &[u8]) -> Option<Tag> {
         let raw = match self {
             Self::Fixed(tag) => return Some(tag.clone()),
@@ -75,8 +75,8 @@ fn groups(template: &[u8], regex: &Regex, path: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Makes one dotted name: separators become dots, dots never stand in a row or at an end that a path has left, and
-/// no `*` stays.
+/// Makes one dotted name: separators become dots, dots never stand in a row or at an end that a path has
+/// left, and no `*` stays.
 fn tidy(raw: &[u8]) -> Vec<u8> {
     let mut out: Vec<u8> = Vec::with_capacity(raw.len());
     for (at, &byte) in raw.iter().enumerate() {

@@ -1,8 +1,8 @@
 //! The position database: how far each file was delivered, so that a restart goes on from there.
 //!
-//! The table is Fluent Bit's `in_tail_files`, so an existing database keeps working, in both directions. What we
-//! know beside it stands in a table of our own: the device, and a fingerprint of the file's head, because inode
-//! numbers are used again and a stale offset in a new file would lose its lines.
+//! The table is Fluent Bit's `in_tail_files`, so an existing database keeps working, in both directions. What
+//! we know beside it stands in a table of our own: the device, and a fingerprint of the file's head, because
+//! inode numbers are used again and a stale offset in a new file would lose its lines.
 //!
 //! Source of the layout: fluent-bit `plugins/in_tail/tail_sql.h`.
 
@@ -12,9 +12,11 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS in_tail_files (
-  id INTEGER PRIMARY KEY, name TEXT NOT NULL, offset INTEGER, inode INTEGER, created INTEGER, rotated INTEGER DEFAULT 0);
+  id INTEGER PRIMARY KEY, name TEXT NOT NULL, offset INTEGER, inode INTEGER, created INTEGER,
+  rotated INTEGER DEFAULT 0);
 CREATE TABLE IF NOT EXISTS firelane_tail_files (
-  id INTEGER PRIMARY KEY, device INTEGER NOT NULL, head_len INTEGER NOT NULL DEFAULT 0, head_hash INTEGER NOT NULL DEFAULT 0);
+  id INTEGER PRIMARY KEY, device INTEGER NOT NULL, head_len INTEGER NOT NULL DEFAULT 0,
+  head_hash INTEGER NOT NULL DEFAULT 0);
 ";
 
 /// How long to wait for another process's lock, as when the old router is just ending.
@@ -114,8 +116,8 @@ impl Positions {
         })
     }
 
-    /// The newest row of `file`. A row that knows no device, or another one under the same name (a file system
-    /// mounted again), counts too.
+    /// The newest row of `file`. A row that knows no device, or another one under the same name (a file
+    /// system mounted again), counts too.
     pub(super) fn find(&self, file: FileId, name: &str) -> rusqlite::Result<Option<Row>> {
         let mut query = self.db.prepare_cached(
             "SELECT f.id, f.offset, d.head_len, d.head_hash FROM in_tail_files f \

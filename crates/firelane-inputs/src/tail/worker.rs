@@ -14,7 +14,8 @@ use super::follow::Tailer;
 const POLL_MIN: Duration = Duration::from_millis(20);
 /// Between two looks while nothing grows.
 const POLL_MAX: Duration = Duration::from_millis(250);
-/// What a look costs per file, times 100: with very many files looks are more seldom, so that they take 1 % at most.
+/// What a look costs per file, times 100: with very many files looks are more seldom, so that they take 1 %
+/// at most.
 const POLL_PER_FILE: Duration = Duration::from_micros(300);
 /// Between two looks at where the paths lead.
 const PATHS_EVERY: Duration = Duration::from_secs(1);
@@ -50,8 +51,8 @@ struct Worker {
     next_save: Instant,
 }
 
-/// Follows the files until told to stop, then saves positions until the last ticket has closed; `done` is told
-/// behind the last save, and dropped untold by a panic.
+/// Follows the files until told to stop, then saves positions until the last ticket has closed; `done` is
+/// told behind the last save, and dropped untold by a panic.
 pub(super) fn run(
     tailer: Tailer,
     sender: mpsc::Sender<Message>,
