@@ -1,1 +1,47 @@
-//! The Forward protocol, both sides, without I/O.
+//! The Forward protocol without I/O: bytes go in, runs of events and owed bytes come out.
+//!
+//! ```text
+//! read ──▶ Session::input ──receive──▶ Run { tag, records, acks }      (a run: one tag, up to 64 KiB or one payload)
+//!                          └─transmit──▶ HELO, PONG                    acks are written when the run's ticket closes
+//! ```
+//!
+//! Limits: a message, a packed payload and what it decompresses to are at most
+//! [`ServerOptions::message_size_max`]; before the handshake a message is at most 16 KiB. On bad bytes everything before
+//! them is handed out, then the connection ends with a named error. Not here: sockets, TLS, UDP heartbeats, tags'
+//! prefixes. Source: the Forward protocol specification v1.5 and what Fluent Bit 5.1 does.
+
+pub mod session;
+
+pub mod auth;
+mod inflate;
+mod message;
+
+pub use auth::Auth;
+pub use session::{Run, ServerOptions, Session, SessionError, write_ack};
+
+/// Feeds bytes to a session in two pieces; what comes out must be checked events, whatever goes in.
+#[doc(hidden)]
+pub fn fuzz_session(data: &[u8]) {
+    let options = std::sync::Arc::new(ServerOptions {
+        message_size_max: 64 * 1024,
+        auth: None,
+    });
+    let mut session = Session::new(options, [7; 32]);
+    let (head, tail) = data.split_at(data.len() / 2);
+    for piece in [head, tail] {
+        session.input().extend_from_slice(piece);
+        loop {
+            match session.receive() {
+                Ok(Some(run)) => {
+                    let again = firelane_record::Records::parse(run.records.bytes().clone());
+                    assert_eq!(again.map(|records| records.count()), Ok(run.records.count()));
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    assert!(!error.kind().is_empty());
+                    return;
+                }
+            }
+        }
+    }
+}

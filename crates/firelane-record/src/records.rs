@@ -351,6 +351,11 @@ impl RecordsBuf {
         self.count = self.count.saturating_add(1);
     }
 
+    /// Makes room for `bytes` more.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve(bytes);
+    }
+
     /// Events so far.
     pub fn count(&self) -> u32 {
         self.count
