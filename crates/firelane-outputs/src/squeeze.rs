@@ -33,7 +33,7 @@ impl Coding {
     fn engine(self, level: Option<i32>) -> Result<Engine, CompressError> {
         match (self, level) {
             (Self::Stream(encoding), _) => Compressor::new(encoding, level).map(Engine::Stream),
-            (Self::Snappy, None) => Ok(Engine::Snappy(snap::raw::Encoder::new())),
+            (Self::Snappy, None) => Ok(Engine::Snappy(Box::new(snap::raw::Encoder::new()))),
             (Self::Snappy, Some(_)) => Err(CompressError::Failed {
                 name: self.name(),
                 reason: "it has no levels".to_owned(),
@@ -44,7 +44,7 @@ impl Coding {
 
 enum Engine {
     Stream(Compressor),
-    Snappy(snap::raw::Encoder),
+    Snappy(Box<snap::raw::Encoder>),
 }
 
 impl Engine {

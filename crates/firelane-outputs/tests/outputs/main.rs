@@ -10,6 +10,7 @@ mod forward;
 mod http;
 mod peers;
 mod tcp;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
