@@ -335,8 +335,8 @@ mod tests {
     #[test]
     fn every_rule_sees_the_result_of_those_before() {
         let rules = "Add added 1\nAdd log never\nSet log replaced\nRename old new\nRename a log\nHard_rename b c\n\
-                     Copy new copied\nHard_copy c d\nRemove gone\nRemove_wildcard tmp\nRemove_regex ^x[0-9]$\n\
-                     Rename added renamed";
+                     Copy new copied\nHard_copy c d\nRemove gone\nRemove_wildcard tmp\n\
+                     Remove_regex ^x[0-9]$\nRename added renamed";
         let record =
             r#"{"log":"l","old":1,"a":2,"b":3,"c":4,"d":5,"gone":6,"tmp":7,"tmp_a":8,"x1":9,"x12":10}"#;
         let want = r#"{"new":1,"copied":1,"a":2,"c":3,"d":3,"x12":10,"renamed":"1","log":"replaced"}"#;

@@ -17,7 +17,7 @@ use super::form::{Form, Origin};
 use super::lines::{LongLines, Splitter};
 use super::naming::Naming;
 use super::positions::{DbOptions, FileId, Head, Positions, Row};
-use super::source::{Growth, Source, Step, growth, head_of, id_of, resume, step};
+use super::source::{Growth, Source, Step, growth, head_of, id_of, longer_head, resume, step};
 use super::{finding, finding::name_of};
 
 /// Bytes of one read; one read makes at most one batch.
@@ -193,6 +193,7 @@ impl Tailer {
             rotated: None,
             row,
             head,
+            seen: Head::default(),
             delivered: offset,
             caught_up: false,
         };
@@ -319,6 +320,7 @@ impl Tailer {
                 return Ok(false);
             }
             Growth::Cut => self.cut(key, out),
+            Growth::More(_) if !source.begins_as_before() => self.cut(key, out),
             Growth::More(_) => {}
         }
         let Some(source) = self.sources.get_mut(&key) else {
@@ -345,6 +347,7 @@ impl Tailer {
             }
             left -= n as u64;
         }
+        source.seen = longer_head(&source.file, source.seen, source.splitter.next());
         Ok(true)
     }
 
@@ -358,7 +361,7 @@ impl Tailer {
         let rest = pack(&self.form, (key, source), None, &mut self.map);
         source.life = source.life.wrapping_add(1);
         source.splitter = Splitter::new(0, self.settings.line_max, self.settings.long);
-        source.head = Head::default();
+        (source.head, source.seen) = (Head::default(), Head::default());
         source.delivered = 0;
         if let Some(mut batch) = rest {
             batch.mark = Mark {
@@ -469,7 +472,8 @@ impl Tailer {
         let mut done = Vec::new();
         for key in &self.moved {
             if let Some(source) = self.sources.get_mut(key) {
-                source.learn_head();
+                // Only over what is delivered: the rest may still be cut away.
+                source.head = longer_head(&source.file, source.head, source.delivered);
                 rows.extend(source.row.map(|id| Row {
                     id,
                     offset: source.delivered,
@@ -494,18 +498,6 @@ impl Tailer {
         }
         self.moved.clear();
         true
-    }
-}
-
-impl Source {
-    /// Extends the fingerprint over what is delivered; the rest may still be cut away.
-    fn learn_head(&mut self) {
-        let len = self.delivered.min(Head::LEN_MAX);
-        if len > self.head.len
-            && let Some(head) = head_of(&self.file, len)
-        {
-            self.head = head;
-        }
     }
 }
 

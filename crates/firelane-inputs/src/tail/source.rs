@@ -32,6 +32,8 @@ pub(super) struct Source {
     pub(super) row: Option<i64>,
     /// Fingerprint that the database knows.
     pub(super) head: Head,
+    /// Fingerprint of what was read: a file cut and refilled between two looks may have grown.
+    pub(super) seen: Head,
     /// Position that the database knows, or is about to.
     pub(super) delivered: u64,
     /// Whether reading has reached the end once.
@@ -101,6 +103,11 @@ impl Source {
         std::fs::metadata(&self.path).is_ok_and(|found| id_of(&found) == self.id)
     }
 
+    /// Whether it begins as it did when it was read.
+    pub(super) fn begins_as_before(&self) -> bool {
+        self.seen.len == 0 || head_of(&self.file, self.seen.len) == Some(self.seen)
+    }
+
     /// Reads what follows into `buf`; 0 at the end.
     pub(super) fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
@@ -110,6 +117,13 @@ impl Source {
             }
         }
     }
+}
+
+/// The fingerprint of a file's first `upto` bytes, where that tells more than `known`; else `known`.
+pub(super) fn longer_head(file: &File, known: Head, upto: u64) -> Head {
+    let len = upto.min(Head::LEN_MAX);
+    let longer = (len > known.len).then(|| head_of(file, len)).flatten();
+    longer.unwrap_or(known)
 }
 
 /// The fingerprint of the first `len` bytes of `file`; `None` where it has fewer.

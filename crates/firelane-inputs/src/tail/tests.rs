@@ -223,6 +223,17 @@ fn a_truncated_file_is_read_from_its_start() {
 }
 
 #[test]
+fn a_file_cut_and_refilled_between_two_looks_is_read_from_its_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.log");
+    append(&path, "one\ntwo\n");
+    let mut rig = Rig::of(dir.path(), "a.log");
+    assert_eq!(rig.look().0, ["one", "two"]);
+    fs::write(&path, "abc\ndef\nghi\n").unwrap();
+    assert_eq!(rig.look().0, ["abc", "def", "ghi"]);
+}
+
+#[test]
 fn reading_stops_while_there_is_no_room_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     for name in ["a.log", "b.log", "c.log"] {

@@ -18,7 +18,9 @@ const POLL_MAX: Duration = Duration::from_millis(250);
 /// at most.
 const POLL_PER_FILE: Duration = Duration::from_micros(300);
 /// Between two looks at where the paths lead.
-const PATHS_EVERY: Duration = Duration::from_secs(1);
+const PATHS_MIN: Duration = Duration::from_millis(250);
+/// The same with very many files.
+const PATHS_MAX: Duration = Duration::from_secs(5);
 /// Between two transactions.
 const SAVE_EVERY: Duration = Duration::from_millis(250);
 
@@ -129,8 +131,9 @@ impl Worker {
     fn look(&mut self, now: Instant) {
         let Some(out) = &mut self.out else { return };
         out.flush();
+        let files = u32::try_from(self.tailer.files()).unwrap_or(u32::MAX);
         if now >= self.next_paths {
-            self.next_paths = now + PATHS_EVERY;
+            self.next_paths = now + PATHS_MIN.max(POLL_PER_FILE.saturating_mul(files)).min(PATHS_MAX);
             if self.tailer.check_paths(now, out) {
                 // The new file of a rotated name is not left to the usual interval.
                 self.next_scan = now;
@@ -144,7 +147,6 @@ impl Worker {
             return;
         }
         let progress = self.tailer.poll(out);
-        let files = u32::try_from(self.tailer.files()).unwrap_or(u32::MAX);
         let slowest = POLL_MAX
             .max(POLL_PER_FILE.saturating_mul(files))
             .min(Duration::from_secs(5));
