@@ -1,0 +1,39 @@
+# Lists the tasks.
+default:
+    @just --list --unsorted
+
+# The loop: format, lints, unit tests.
+quick:
+    cargo fmt --all
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo test --workspace --lib --bins
+
+# Everything, as the README says.
+test:
+    tests/run
+
+# What CI runs.
+ci:
+    .ci/run
+
+# Made-up records, printed.
+run CONF="examples/quick-start.conf":
+    cargo run --release -- router -c {{CONF}}
+
+# The golden cases of one kind: router, forward or outputs.
+vectors KIND:
+    cargo build --release -p firelane
+    tests/vectors/run.py --bin target/release/firelane --kind {{KIND}}
+
+# The repository's rules.
+tidy:
+    cargo xtask tidy
+
+# The shipped binary: smaller, a little faster, built slowly.
+dist:
+    cargo build --profile dist -p firelane
+
+# Five minutes of one fuzz target (needs cargo-fuzz).
+fuzz TARGET:
+    mkdir -p fuzz/target/found/{{TARGET}}
+    RUSTC_BOOTSTRAP=1 cargo fuzz run {{TARGET}} fuzz/target/found/{{TARGET}} fuzz/corpus/{{TARGET}} fuzz/regressions/{{TARGET}} -- -max_total_time=300
