@@ -221,7 +221,10 @@ mod tests {
     use super::*;
     use firelane_core::Part;
     use firelane_net::Encoding;
+    use firelane_record::msgpack::Reader;
     use firelane_record::{RecordsBuf, Timestamp};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     fn encoder() -> Encoder {
         Encoder {
@@ -368,5 +371,46 @@ mod tests {
         assert_eq!(read_ack(whole), Ok(Some((&b"abcd"[..], whole.len()))));
         assert!(read_ack(b"\x81\xa3nak\xa4abcd").is_err());
         assert!(read_ack(b"\xc1").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn every_record_is_in_one_message_once(
+            records in vec((0u8..0x80, any::<bool>(), any::<bool>()), 1..60),
+            dynamic: bool,
+        ) {
+            let mut buf = RecordsBuf::default();
+            for (n, v2, filled) in &records {
+                let filled: &[u8] = if *filled { &[0x81, 0xa1, b'm', 1] } else { &[0x80] };
+                buf.push(Timestamp::default(), v2.then_some(filled), &[0x81, 0xa1, b'a', *n]);
+            }
+            let tag = Tag::new("t").unwrap();
+            let chunk = Chunk::new(vec![Part { tag, records: buf.take() }]);
+            let template = Some(Template::parse("$a").unwrap()).filter(|_| dynamic);
+            let messages = Encoder { tag: template, ack: true, ..encoder() }.encode(&chunk);
+            let mut covered = RecordSet::none();
+            let mut bodies = Vec::new();
+            let mut all = Reader::new(&messages.bytes);
+            for (id, covers) in &messages.acks {
+                prop_assert!(id.is_some());
+                prop_assert_eq!(covered.count(60) + covers.count(60), covered.union(covers).count(60));
+                covered = covered.union(covers);
+                let mut message = Reader::new(all.value().unwrap());
+                let _head_and_tag = (message.token(), message.token());
+                if dynamic {
+                    let _time = message.value();
+                    bodies.push(message.value().unwrap());
+                } else if let Some(Token::Array(count)) = message.token() {
+                    for _ in 0..count {
+                        let mut entry = Reader::new(message.value().unwrap());
+                        let _head_and_time = (entry.token(), entry.value());
+                        bodies.push(entry.value().unwrap());
+                    }
+                }
+            }
+            let want: Vec<[u8; 4]> = records.iter().map(|(n, ..)| [0x81, 0xa1, b'a', *n]).collect();
+            prop_assert_eq!(bodies, want);
+            prop_assert!(covered.is_all(chunk.records()));
+        }
     }
 }
