@@ -1,4 +1,5 @@
-//! Compression of bodies with compressors and buffers that are kept. snappy is the raw block, as Fluent Bit's.
+//! Compression of bodies with compressors and buffers that are kept. snappy is the raw block, as Fluent
+//! Bit's.
 
 use std::sync::{Mutex, PoisonError};
 
