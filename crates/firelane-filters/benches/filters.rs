@@ -1,5 +1,5 @@
-//! What each filter costs per record: a draft begun, the filter, the record written. The record is what Docker's
-//! driver sends for a line of 200 bytes.
+//! What each filter costs per record: a draft begun, the filter, the record written. The record is what
+//! Docker's driver sends for a line of 200 bytes.
 #![expect(missing_docs, reason = "criterion's macros")]
 
 use std::hint::black_box;
