@@ -1,8 +1,9 @@
-//! Helpers for tests that see the router from outside: a process under test, a fake HTTP destination, a forward
-//! client, the ledgers of the exit lines.
+//! Helpers for tests that see the router from outside: a process under test, a fake HTTP destination, a
+//! forward client, the ledgers of the exit lines.
 //!
-//! Everything here is blocking and plain `std`, and shares no code with the product: a codec that was tested against
-//! itself would prove nothing. A helper that cannot go on panics, naming what it waited for and what the router said.
+//! Everything here is blocking and plain `std`, and shares no code with the product: a codec that was tested
+//! against itself would prove nothing. A helper that cannot go on panics, naming what it waited for and what
+//! the router said.
 
 pub mod forward;
 pub mod http;

@@ -84,8 +84,8 @@ impl RouterBuilder {
         self.folder.path()
     }
 
-    /// Starts `router -c router.conf` with this text and waits until it is ready: the forward socket `in.sock` of
-    /// the folder, if the text names one, else its first listening `Port`, takes connections.
+    /// Starts `router -c router.conf` with this text and waits until it is ready: the forward socket
+    /// `in.sock` of the folder, if the text names one, else its first listening `Port`, takes connections.
     ///
     /// # Panics
     /// With what the router said, if it is not ready in time.

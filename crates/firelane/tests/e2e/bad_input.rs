@@ -1,5 +1,5 @@
-//! Bad input: one clear error with its place and a help, and the documented exit code. Under the name `fluent-bit` its
-//! codes: 1 where the configuration is read, 255 where plugins start.
+//! Bad input: one clear error with its place and a help, and the documented exit code. Under the name
+//! `fluent-bit` its codes: 1 where the configuration is read, 255 where plugins start.
 
 use std::fs;
 use std::net::TcpListener;
@@ -28,7 +28,11 @@ fn plain(ended: &Ended, port: u16) -> String {
         out.push_str(if stamp { &line[26..] } else { line });
         out.push('\n');
     }
-    if port == 0 { out } else { out.replace(&port.to_string(), "[port]") }
+    if port == 0 {
+        out
+    } else {
+        out.replace(&port.to_string(), "[port]")
+    }
 }
 
 #[track_caller]
@@ -50,7 +54,11 @@ fn check(name: &str, conf: &str, port: u16, want: &Want) {
 
     let ended = files(router()).as_fluent_bit().args(&["-c", "router.conf"]).run();
     let text = plain(&ended, port);
-    assert_eq!(ended.code, Some(want.theirs), "under the name fluent-bit:\n{text}");
+    assert_eq!(
+        ended.code,
+        Some(want.theirs),
+        "under the name fluent-bit:\n{text}"
+    );
     check_words(&text, want.words);
 }
 
@@ -58,13 +66,20 @@ fn check(name: &str, conf: &str, port: u16, want: &Want) {
 #[track_caller]
 fn check_dry(name: &str, conf: &str, want: &Want) {
     check(name, conf, 0, want);
-    for args in [&["check", "router.conf"][..], &["router", "-c", "router.conf", "--dry-run"]] {
+    for args in [
+        &["check", "router.conf"][..],
+        &["router", "-c", "router.conf", "--dry-run"],
+    ] {
         let ended = router().file("router.conf", conf).args(args).run();
         let text = plain(&ended, 0) + &ended.stdout;
         assert_eq!(ended.code, Some(want.ours), "{args:?}:\n{text}");
         check_words(&text, want.words);
     }
-    let ended = router().as_fluent_bit().file("router.conf", conf).args(&["-c", "router.conf", "--dry-run"]).run();
+    let ended = router()
+        .as_fluent_bit()
+        .file("router.conf", conf)
+        .args(&["-c", "router.conf", "--dry-run"])
+        .run();
     assert_eq!(ended.code, Some(1), "fluent-bit --dry-run:\n{}", ended.stderr);
 }
 
@@ -72,42 +87,92 @@ fn check_dry(name: &str, conf: &str, want: &Want) {
 fn unknown_plugin() {
     let conf = format!("[INPUT]\n    Name forwrd\n    Tag x\n{GOOD_OUTPUT}");
     let words = &["router.conf:2:10", "forwrd", "forward"];
-    check_dry("unknown_plugin", &conf, &Want { ours: 78, theirs: 1, words });
+    check_dry(
+        "unknown_plugin",
+        &conf,
+        &Want {
+            ours: 78,
+            theirs: 1,
+            words,
+        },
+    );
 }
 
 #[test]
 fn unknown_property() {
     let conf = format!("[INPUT]\n    Name dummy\n    Sampels 3\n{GOOD_OUTPUT}");
     let words = &["router.conf:3:5", "dummy", "ampels", "samples"];
-    check_dry("unknown_property", &conf, &Want { ours: 78, theirs: 255, words });
+    check_dry(
+        "unknown_property",
+        &conf,
+        &Want {
+            ours: 78,
+            theirs: 255,
+            words,
+        },
+    );
 }
 
 #[test]
 fn wrong_unit() {
     let conf = format!("[INPUT]\n    Name dummy\n    Mem_Buf_Limit 5XB\n{GOOD_OUTPUT}");
     let words = &["router.conf:3:", "5XB"];
-    check_dry("wrong_unit", &conf, &Want { ours: 78, theirs: 1, words });
+    check_dry(
+        "wrong_unit",
+        &conf,
+        &Want {
+            ours: 78,
+            theirs: 1,
+            words,
+        },
+    );
 }
 
 #[test]
 fn bad_regex() {
-    let conf = format!("[INPUT]\n    Name dummy\n[FILTER]\n    Name grep\n    Match *\n    Regex log (open\n{GOOD_OUTPUT}");
+    let conf = format!(
+        "[INPUT]\n    Name dummy\n[FILTER]\n    Name grep\n    Match *\n    Regex log (open\n{GOOD_OUTPUT}"
+    );
     let words = &["router.conf:6:", "grep", "(open"];
-    check_dry("bad_regex", &conf, &Want { ours: 78, theirs: 255, words });
+    check_dry(
+        "bad_regex",
+        &conf,
+        &Want {
+            ours: 78,
+            theirs: 255,
+            words,
+        },
+    );
 }
 
 #[test]
 fn missing_include() {
     let conf = format!("[INPUT]\n    Name dummy\n@INCLUDE nope.conf\n{GOOD_OUTPUT}");
     let words = &["router.conf:3:", "nope.conf"];
-    check_dry("missing_include", &conf, &Want { ours: 66, theirs: 1, words });
+    check_dry(
+        "missing_include",
+        &conf,
+        &Want {
+            ours: 66,
+            theirs: 1,
+            words,
+        },
+    );
 }
 
 #[test]
 fn missing_parsers_file() {
     let conf = format!("[SERVICE]\n    Parsers_File nope.conf\n[INPUT]\n    Name dummy\n{GOOD_OUTPUT}");
     let words = &["router.conf:2:", "nope.conf"];
-    check_dry("missing_parsers_file", &conf, &Want { ours: 66, theirs: 1, words });
+    check_dry(
+        "missing_parsers_file",
+        &conf,
+        &Want {
+            ours: 66,
+            theirs: 1,
+            words,
+        },
+    );
 }
 
 /// Scenario: a.conf includes b.conf, b.conf includes a.conf.
@@ -115,7 +180,10 @@ fn missing_parsers_file() {
 fn cyclic_include() {
     let run = |builder: RouterBuilder| {
         let builder = builder.file("router.conf", "@INCLUDE a.conf\n[INPUT]\n    Name dummy\n");
-        let ended = builder.file("a.conf", "@INCLUDE b.conf\n").file("b.conf", "\n@INCLUDE a.conf\n").run();
+        let ended = builder
+            .file("a.conf", "@INCLUDE b.conf\n")
+            .file("b.conf", "\n@INCLUDE a.conf\n")
+            .run();
         (ended.code, plain(&ended, 0))
     };
     let (code, text) = run(router().args(&["router", "-c", "router.conf"]));
@@ -139,7 +207,10 @@ fn missing_configuration() {
 /// Scenario: the path of the configuration is a folder, which nobody can read as a file, root included.
 #[test]
 fn unreadable_configuration() {
-    let ended = router().file("folder/x", "").args(&["router", "-c", "folder"]).run();
+    let ended = router()
+        .file("folder/x", "")
+        .args(&["router", "-c", "folder"])
+        .run();
     assert_eq!(ended.code, Some(66), "{}", ended.stderr);
     check_words(&ended.stderr, &["folder"]);
     insta::assert_snapshot!("unreadable_configuration", plain(&ended, 0));
@@ -166,8 +237,20 @@ fn port_in_use() {
     let port = held.local_addr().unwrap().port();
     let conf = format!("[INPUT]\n    Name forward\n    Listen 127.0.0.1\n    Port {port}\n{GOOD_OUTPUT}");
     let words = &["forward.0", "127.0.0.1:[port]", "in use"];
-    check("port_in_use", &conf, port, &Want { ours: 71, theirs: 255, words });
-    let ended = router().file("router.conf", &conf).args(&["check", "router.conf"]).run();
+    check(
+        "port_in_use",
+        &conf,
+        port,
+        &Want {
+            ours: 71,
+            theirs: 255,
+            words,
+        },
+    );
+    let ended = router()
+        .file("router.conf", &conf)
+        .args(&["check", "router.conf"])
+        .run();
     assert_eq!(ended.code, Some(0), "a check opens nothing:\n{}", ended.stderr);
 }
 
@@ -178,21 +261,50 @@ fn admin_port_in_use() {
     let service = format!("[SERVICE]\n    HTTP_Server On\n    HTTP_Listen 127.0.0.1\n    HTTP_Port {port}\n");
     let conf = format!("{service}[INPUT]\n    Name dummy\n{GOOD_OUTPUT}");
     let words = &["127.0.0.1:[port]", "in use"];
-    check("admin_port_in_use", &conf, port, &Want { ours: 71, theirs: 255, words });
+    check(
+        "admin_port_in_use",
+        &conf,
+        port,
+        &Want {
+            ours: 71,
+            theirs: 255,
+            words,
+        },
+    );
 }
 
 #[test]
 fn unusable_socket_path() {
     let conf = format!("[INPUT]\n    Name forward\n    unix_path {{dir}}/no/such/folder/in\n{GOOD_OUTPUT}");
     let words = &["forward.0", "no/such/folder/in"];
-    check("unusable_socket_path", &conf, 0, &Want { ours: 71, theirs: 255, words });
+    check(
+        "unusable_socket_path",
+        &conf,
+        0,
+        &Want {
+            ours: 71,
+            theirs: 255,
+            words,
+        },
+    );
 }
 
 #[test]
 fn unusable_position_database() {
-    let conf = format!("[INPUT]\n    Name tail\n    Path {{dir}}/*.log\n    DB {{dir}}/no/such/folder/p.db\n{GOOD_OUTPUT}");
+    let conf = format!(
+        "[INPUT]\n    Name tail\n    Path {{dir}}/*.log\n    DB {{dir}}/no/such/folder/p.db\n{GOOD_OUTPUT}"
+    );
     let words = &["tail.0", "no/such/folder/p.db"];
-    check("unusable_position_database", &conf, 0, &Want { ours: 71, theirs: 255, words });
+    check(
+        "unusable_position_database",
+        &conf,
+        0,
+        &Want {
+            ours: 71,
+            theirs: 255,
+            words,
+        },
+    );
 }
 
 /// Guarantees: one run lists every error, not the first.
@@ -200,15 +312,28 @@ fn unusable_position_database() {
 fn all_errors_are_listed() {
     let conf = "[SERVICE]\n    Flush never\n[INPUT]\n    Name dummy\n    Rat 3\n[FILTER]\n    Name grepp\n    Match *\n\
                 [FILTER]\n    Name grep\n    Match *\n    Regex log (\n[OUTPUT]\n    Name http\n    Match *\n    Port high\n";
-    let words = &["router.conf:2:", "router.conf:5:", "router.conf:7:", "router.conf:12:", "router.conf:16:"];
-    for args in [&["check", "router.conf"][..], &["router", "-c", "router.conf", "--dry-run"]] {
+    let words = &[
+        "router.conf:2:",
+        "router.conf:5:",
+        "router.conf:7:",
+        "router.conf:12:",
+        "router.conf:16:",
+    ];
+    for args in [
+        &["check", "router.conf"][..],
+        &["router", "-c", "router.conf", "--dry-run"],
+    ] {
         let ended = router().file("router.conf", conf).args(args).run();
         let text = plain(&ended, 0) + &ended.stdout;
         assert_eq!(ended.code, Some(78), "{args:?}:\n{text}");
         check_words(&text, words);
         insta::assert_snapshot!("all_errors_are_listed", text);
     }
-    let ended = router().as_fluent_bit().file("router.conf", conf).args(&["-c", "router.conf", "--dry-run"]).run();
+    let ended = router()
+        .as_fluent_bit()
+        .file("router.conf", conf)
+        .args(&["-c", "router.conf", "--dry-run"])
+        .run();
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     check_words(&ended.stderr, words);
 }
@@ -227,7 +352,10 @@ fn bad_command_line() {
 fn golden_cases_fail_for_the_right_reason() {
     let cases: &[(&str, &[&str])] = &[
         ("bad-001-unknown-plugin", &["fluent-bit.conf:10:", "nosuch"]),
-        ("bad-002-unknown-property", &["fluent-bit.conf:12:", "ilee", "file"]),
+        (
+            "bad-002-unknown-property",
+            &["fluent-bit.conf:12:", "ilee", "file"],
+        ),
         ("bad-003-no-value", &["fluent-bit.conf:16:", "atch"]),
         ("bad-004-indent", &["fluent-bit.conf:3:", "inden"]),
         ("bad-005-include-missing", &["fluent-bit.conf:9:", "nope.conf"]),
@@ -241,10 +369,17 @@ fn golden_cases_fail_for_the_right_reason() {
         ("bad-039-storage-path", &["storage.path"]),
     ];
     let folder = vectors().join("router");
-    let mut known: Vec<String> = fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    let mut known: Vec<String> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
     known.retain(|name| name.starts_with("bad-"));
     known.sort();
-    assert_eq!(known, cases.iter().map(|(name, _)| *name).collect::<Vec<_>>(), "every golden case is looked at");
+    assert_eq!(
+        known,
+        cases.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+        "every golden case is looked at"
+    );
     let mut wrong = String::new();
     for (name, words) in cases {
         let mut builder = router().as_fluent_bit();
@@ -252,17 +387,29 @@ fn golden_cases_fail_for_the_right_reason() {
         for entry in fs::read_dir(folder.join(name)).unwrap() {
             let path = entry.unwrap().path();
             let file = path.file_name().unwrap().to_str().unwrap().to_string();
-            let text = fs::read_to_string(&path).unwrap().replace("@@PORT1@@", &free_port().to_string());
+            let text = fs::read_to_string(&path)
+                .unwrap()
+                .replace("@@PORT1@@", &free_port().to_string());
             if file == "fluent-bit.yaml" {
                 config = "fluent-bit.yaml";
             }
             builder = builder.file(&file, &text);
         }
-        let config = if *name == "bad-028-config-missing" { "missing.conf" } else { config };
+        let config = if *name == "bad-028-config-missing" {
+            "missing.conf"
+        } else {
+            config
+        };
         let ended = builder.args(&["-c", config]).run();
-        let missing: Vec<_> = words.iter().filter(|word| !ended.stderr.contains(**word)).collect();
+        let missing: Vec<_> = words
+            .iter()
+            .filter(|word| !ended.stderr.contains(**word))
+            .collect();
         if ended.code == Some(0) || !missing.is_empty() {
-            wrong += &format!("{name}: code {:?}, without {missing:?}:\n{}\n", ended.code, ended.stderr);
+            wrong += &format!(
+                "{name}: code {:?}, without {missing:?}:\n{}\n",
+                ended.code, ended.stderr
+            );
         }
     }
     assert!(wrong.is_empty(), "{wrong}");

@@ -10,8 +10,18 @@ const CONF: &str = "[SERVICE]\n    Flush 0.2\n[INPUT]\n    Name dummy\n    Sampl
 
 #[test]
 fn versions_and_help() {
-    for (fluent_bit, args) in [(false, "--version"), (false, "--help"), (true, "-V"), (true, "--version"), (true, "-h")] {
-        let builder = if fluent_bit { router().as_fluent_bit() } else { router() };
+    for (fluent_bit, args) in [
+        (false, "--version"),
+        (false, "--help"),
+        (true, "-V"),
+        (true, "--version"),
+        (true, "-h"),
+    ] {
+        let builder = if fluent_bit {
+            router().as_fluent_bit()
+        } else {
+            router()
+        };
         let ended = builder.args(&[args]).run();
         assert_eq!(ended.code, Some(0), "{args}: {}", ended.stderr);
         assert!(!ended.stdout.is_empty(), "{args} says nothing");
@@ -21,10 +31,21 @@ fn versions_and_help() {
 /// Guarantees: scripts that look for Fluent Bit's words find them.
 #[test]
 fn a_good_configuration_is_said_so() {
-    let ended = router().as_fluent_bit().file("router.conf", CONF).args(&["-c", "router.conf", "--dry-run"]).run();
+    let ended = router()
+        .as_fluent_bit()
+        .file("router.conf", CONF)
+        .args(&["-c", "router.conf", "--dry-run"])
+        .run();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert!(ended.stderr.contains("configuration test is successful"), "{}", ended.stderr);
-    for args in [&["check", "router.conf"][..], &["router", "-c", "router.conf", "--dry-run"]] {
+    assert!(
+        ended.stderr.contains("configuration test is successful"),
+        "{}",
+        ended.stderr
+    );
+    for args in [
+        &["check", "router.conf"][..],
+        &["router", "-c", "router.conf", "--dry-run"],
+    ] {
         let ended = router().file("router.conf", CONF).args(args).run();
         assert_eq!(ended.code, Some(0), "{args:?}: {}", ended.stderr);
     }
@@ -38,11 +59,20 @@ fn a_pipeline_without_a_file() {
     let running = router().as_fluent_bit().args(&args).spawn();
     let stdout = running.path("stdout.txt");
     until("two records on stdout", PATIENCE, || {
-        (std::fs::read_to_string(&stdout).unwrap_or_default().matches("message").count() == 2).then_some(())
+        (std::fs::read_to_string(&stdout)
+            .unwrap_or_default()
+            .matches("message")
+            .count()
+            == 2)
+            .then_some(())
     });
     let ended = running.stop();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert!(ended.stderr.contains("firehose.so"), "the plugin file is mentioned:\n{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("firehose.so"),
+        "the plugin file is mentioned:\n{}",
+        ended.stderr
+    );
     ended.ledgers().all_delivered("stdout.0", 2);
 }
 

@@ -25,11 +25,21 @@ struct Scene {
 
 fn scene() -> Scene {
     let (sink, port, admin) = (Sink::start(), free_port(), free_port());
-    let service = format!("    Flush 0.2\n    Grace 5\n    HTTP_Server On\n    HTTP_Listen 127.0.0.1\n    HTTP_Port {admin}\n");
+    let service = format!(
+        "    Flush 0.2\n    Grace 5\n    HTTP_Server On\n    HTTP_Listen 127.0.0.1\n    HTTP_Port {admin}\n"
+    );
     let input = format!("    Name forward\n    Listen 127.0.0.1\n    Port {port}\n");
-    let output = format!("    Name http\n    Match *\n    Host 127.0.0.1\n    Port {}\n    Format json_lines\n", sink.port());
+    let output = format!(
+        "    Name http\n    Match *\n    Host 127.0.0.1\n    Port {}\n    Format json_lines\n",
+        sink.port()
+    );
     let router = router().start(&format!("[SERVICE]\n{service}[INPUT]\n{input}[OUTPUT]\n{output}"));
-    Scene { router, sink, port, admin }
+    Scene {
+        router,
+        sink,
+        port,
+        admin,
+    }
 }
 
 impl Scene {
@@ -41,7 +51,9 @@ impl Scene {
             let attacker = scope.spawn(move || attack(port));
             let mut honest = Forward::tcp(port).unwrap();
             for sequence in numbers("honest", RECORDS) {
-                honest.send(&message("app", numbered(&sequence, 100)), PATIENCE).unwrap();
+                honest
+                    .send(&message("app", numbered(&sequence, 100)), PATIENCE)
+                    .unwrap();
             }
             attacker.join().expect("the attack itself");
         });
@@ -49,11 +61,17 @@ impl Scene {
         self.sink.assert_once(numbers("honest", RECORDS));
         let mut counted = 0.0;
         until("the faults are counted", PATIENCE, || {
-            counted = self.router.metric(self.admin, "firelane_input_faults_total", "forward.0");
+            counted = self
+                .router
+                .metric(self.admin, "firelane_input_faults_total", "forward.0");
             (counted >= faults as f64).then_some(())
         });
         let (_, peak) = self.router.memory();
-        assert!(peak < MEMORY_MAX, "the router held {} MiB at its highest", peak >> 20);
+        assert!(
+            peak < MEMORY_MAX,
+            "the router held {} MiB at its highest",
+            peak >> 20
+        );
         let ended = self.router.stop();
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         let ledgers = ended.ledgers();
@@ -63,12 +81,20 @@ impl Scene {
 
 #[track_caller]
 fn assert_closed(client: &mut Forward) {
-    assert!(client.is_closed_within(Duration::from_secs(20)), "the connection stays open");
+    assert!(
+        client.is_closed_within(Duration::from_secs(20)),
+        "the connection stays open"
+    );
 }
 
 #[test]
 fn garbage_ends_that_connection() {
-    let attacks: [&[u8]; 4] = [b"GET / HTTP/1.1\r\n\r\n", &[0xc1], &[0xff; 4096], &[0x81, 0xa1, b'a', 0x01]];
+    let attacks: [&[u8]; 4] = [
+        b"GET / HTTP/1.1\r\n\r\n",
+        &[0xc1],
+        &[0xff; 4096],
+        &[0x81, 0xa1, b'a', 0x01],
+    ];
     scene().check(4, move |port| {
         for bytes in attacks {
             let mut client = Forward::tcp(port).unwrap();
@@ -107,7 +133,9 @@ fn an_announced_gibibyte_is_not_believed() {
             client.send(&head, PATIENCE).unwrap();
             // Those that are believed at first must run into the limit of a message: 6 144 000 bytes.
             let block = vec![0xc0; 1 << 16];
-            let sent = (0..200).take_while(|_| client.send(&block, PATIENCE).is_ok()).count();
+            let sent = (0..200)
+                .take_while(|_| client.send(&block, PATIENCE).is_ok())
+                .count();
             assert!(sent < 200, "13 MB of one message were taken");
         }
     });
@@ -129,7 +157,10 @@ fn zip_bombs_are_not_blown_up() {
     for _ in 0..64 {
         frame.write_all(&zeros).unwrap();
     }
-    let bombs = [compressed(gzip, "gzip"), compressed(frame.finish().unwrap(), "zstd")];
+    let bombs = [
+        compressed(gzip, "gzip"),
+        compressed(frame.finish().unwrap(), "zstd"),
+    ];
     drop(zeros);
     scene().check(2, move |port| {
         for bomb in bombs {
@@ -164,9 +195,16 @@ fn health_checks_are_no_faults() {
         drop(Forward::tcp(scene.port).unwrap());
     }
     let mut client = Forward::tcp(scene.port).unwrap();
-    client.send(&message("app", numbered("one", 10)), PATIENCE).unwrap();
+    client
+        .send(&message("app", numbered("one", 10)), PATIENCE)
+        .unwrap();
     scene.sink.wait_for(1, PATIENCE);
-    assert_eq!(scene.router.metric(scene.admin, "firelane_input_faults_total", "forward.0"), 0.0);
+    assert_eq!(
+        scene
+            .router
+            .metric(scene.admin, "firelane_input_faults_total", "forward.0"),
+        0.0
+    );
     let ended = scene.router.stop();
     ended.ledgers().all_delivered("http.0", 1);
     assert!(!ended.stderr.contains("[error]"), "{}", ended.stderr);

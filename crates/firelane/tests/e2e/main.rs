@@ -1,5 +1,5 @@
-//! The router from outside: the binary, its files, its sockets. `FIRELANE_BIN` names the binary to test (the test command
-//! gives the release build); without it, the one that Cargo built beside these tests.
+//! The router from outside: the binary, its files, its sockets. `FIRELANE_BIN` names the binary to test (the
+//! test command gives the release build); without it, the one that Cargo built beside these tests.
 //!
 //! Every test that runs a router to its end reads both ledgers, which must balance.
 
@@ -28,14 +28,22 @@ fn router() -> RouterBuilder {
 
 /// The repository.
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("crates/firelane").to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .expect("crates/firelane")
+        .to_path_buf()
 }
 
 /// The golden cases: beside the repository, or where `FIRELANE_VECTORS` says.
 fn vectors() -> PathBuf {
     let beside = || root().join("../shared/vectors");
     let folder = std::env::var_os("FIRELANE_VECTORS").map_or_else(beside, PathBuf::from);
-    assert!(folder.is_dir(), "the golden cases are not there: {}", folder.display());
+    assert!(
+        folder.is_dir(),
+        "the golden cases are not there: {}",
+        folder.display()
+    );
     folder
 }
 

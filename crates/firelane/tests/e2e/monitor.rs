@@ -9,14 +9,19 @@ fn start(sink: &Sink, admin: u16, service: &str) -> Router {
     let server = format!("    HTTP_Server On\n    HTTP_Listen 127.0.0.1\n    HTTP_Port {admin}\n");
     let input = "    Name forward\n    unix_path {dir}/in.sock\n";
     let port = sink.port();
-    let output = format!("    Name http\n    Match *\n    Host 127.0.0.1\n    Port {port}\n    Format json_lines\n");
-    router().start(&format!("[SERVICE]\n    Flush 0.2\n{server}{service}[INPUT]\n{input}[OUTPUT]\n{output}"))
+    let output =
+        format!("    Name http\n    Match *\n    Host 127.0.0.1\n    Port {port}\n    Format json_lines\n");
+    router().start(&format!(
+        "[SERVICE]\n    Flush 0.2\n{server}{service}[INPUT]\n{input}[OUTPUT]\n{output}"
+    ))
 }
 
 fn send(router: &Router, count: u64) {
     let mut client = Forward::unix(&router.path("in.sock")).unwrap();
     for n in 0..count {
-        client.send(&message("app", numbered(&n.to_string(), 10)), PATIENCE).unwrap();
+        client
+            .send(&message("app", numbered(&n.to_string(), 10)), PATIENCE)
+            .unwrap();
     }
 }
 
@@ -24,9 +29,17 @@ fn send(router: &Router, count: u64) {
 fn check(admin: u16, path: &str, status: u16, words: &[&str]) {
     let reply = http::get(admin, path).unwrap();
     assert_eq!(reply.status, status, "{path}: {}", reply.text());
-    assert!(reply.head.contains("server: Fluent Bit"), "{path}: {}", reply.head);
+    assert!(
+        reply.head.contains("server: Fluent Bit"),
+        "{path}: {}",
+        reply.head
+    );
     for word in words {
-        assert!(reply.text().contains(word), "{path} does not hold `{word}`:\n{}", reply.text());
+        assert!(
+            reply.text().contains(word),
+            "{path} does not hold `{word}`:\n{}",
+            reply.text()
+        );
     }
 }
 
@@ -41,8 +54,21 @@ fn every_path_answers() {
     });
     check(admin, "/", 200, &["\"fluent-bit\"", "\"version\""]);
     check(admin, "/api/v1/uptime", 200, &["uptime_sec", "uptime_hr"]);
-    check(admin, "/api/v1/metrics", 200, &["\"forward.0\"", "\"records\":7", "\"http.0\"", "\"proc_records\":7"]);
-    let series = ["fluentbit_input_records_total{name=\"forward.0\"} 7", "fluentbit_output_proc_records_total{name=\"http.0\"} 7"];
+    check(
+        admin,
+        "/api/v1/metrics",
+        200,
+        &[
+            "\"forward.0\"",
+            "\"records\":7",
+            "\"http.0\"",
+            "\"proc_records\":7",
+        ],
+    );
+    let series = [
+        "fluentbit_input_records_total{name=\"forward.0\"} 7",
+        "fluentbit_output_proc_records_total{name=\"http.0\"} 7",
+    ];
     check(admin, "/api/v1/metrics/prometheus", 200, &series);
     check(admin, "/api/v2/metrics", 200, &["fluentbit_input_records_total"]);
     check(admin, "/api/v2/metrics/prometheus", 200, &series);
@@ -56,7 +82,12 @@ fn every_path_answers() {
     until("the storage sample", PATIENCE, || {
         (http::get(admin, "/api/v1/storage").ok()?.status == 200).then_some(())
     });
-    check(admin, "/api/v1/storage", 200, &["storage_layer", "input_chunks", "forward.0"]);
+    check(
+        admin,
+        "/api/v1/storage",
+        200,
+        &["storage_layer", "input_chunks", "forward.0"],
+    );
     let ended = router.stop();
     ended.ledgers().all_delivered("http.0", 7);
 }
@@ -65,7 +96,11 @@ fn every_path_answers() {
 #[test]
 fn health_tells_of_refusals() {
     let (sink, admin) = (Sink::start_with(Answer::Status(400)), free_port());
-    let router = start(&sink, admin, "    Health_Check On\n    HC_Errors_Count 0\n    HC_Period 30\n");
+    let router = start(
+        &sink,
+        admin,
+        "    Health_Check On\n    HC_Errors_Count 0\n    HC_Period 30\n",
+    );
     check(admin, "/api/v1/health", 200, &["ok\n"]);
     send(&router, 1);
     until("the router is unhealthy", PATIENCE, || {

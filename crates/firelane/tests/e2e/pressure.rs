@@ -1,4 +1,5 @@
-//! Destinations that fail: nothing is lost, repeated or cut off; what an explicit rule drops is counted with its reason.
+//! Destinations that fail: nothing is lost, repeated or cut off; what an explicit rule drops is counted with
+//! its reason.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +13,9 @@ const SERVICE: &str = "    Flush 0.2\n    Grace 10\n    scheduler.base 1\n    sc
 
 fn http_output(sink: &Sink, more: &str) -> String {
     let port = sink.port();
-    format!("[OUTPUT]\n    Name http\n    Match *\n    Host 127.0.0.1\n    Port {port}\n    Format json_lines\n{more}")
+    format!(
+        "[OUTPUT]\n    Name http\n    Match *\n    Host 127.0.0.1\n    Port {port}\n    Format json_lines\n{more}"
+    )
 }
 
 fn unix_input(limit: &str) -> String {
@@ -29,20 +32,30 @@ fn send(router: &Router, name: &str, count: u64, pad: usize) {
     }
 }
 
-/// Scenario: the destination refuses for 5 s under load, by closing connections, then by 503. 40 MB meet a limit of 5.
+/// Scenario: the destination refuses for 5 s under load, by closing connections, then by 503. 40 MB meet a
+/// limit of 5.
 /// Guarantees: no loss, no repeat, no disconnect, bounded memory.
 #[test]
 fn a_refusing_destination_costs_nothing() {
     const EACH: u64 = 40_000;
     let sink = Sink::start_with(Answer::Close);
-    let conf = format!("[SERVICE]\n{SERVICE}{}{}", unix_input("5MB"), http_output(&sink, ""));
+    let conf = format!(
+        "[SERVICE]\n{SERVICE}{}{}",
+        unix_input("5MB"),
+        http_output(&sink, "")
+    );
     let router = router().start(&conf);
     thread::scope(|scope| {
-        let clients: Vec<_> = ["a", "b"].map(|name| scope.spawn(|| send(&router, name, EACH, 450))).into();
+        let clients: Vec<_> = ["a", "b"]
+            .map(|name| scope.spawn(|| send(&router, name, EACH, 450)))
+            .into();
         thread::sleep(Duration::from_secs(3));
         sink.answer(Answer::Status(503));
         thread::sleep(Duration::from_secs(2));
-        assert!(!clients.iter().all(|client| client.is_finished()), "40 MB were taken beyond a limit of 5");
+        assert!(
+            !clients.iter().all(|client| client.is_finished()),
+            "40 MB were taken beyond a limit of 5"
+        );
         sink.answer(Answer::Status(200));
     });
     sink.wait_for(2 * EACH, PATIENCE);
@@ -60,7 +73,11 @@ fn a_refusing_destination_costs_nothing() {
 fn a_drain_reads_what_clients_still_send() {
     const RECORDS: u64 = 20_000;
     let sink = Sink::start();
-    let router = router().start(&format!("[SERVICE]\n{SERVICE}{}{}", unix_input("50MB"), http_output(&sink, "")));
+    let router = router().start(&format!(
+        "[SERVICE]\n{SERVICE}{}{}",
+        unix_input("50MB"),
+        http_output(&sink, "")
+    ));
     thread::scope(|scope| {
         let client = scope.spawn(|| send(&router, "a", RECORDS, 200));
         sink.wait_for(1, PATIENCE);
@@ -77,12 +94,22 @@ fn a_drain_reads_what_clients_still_send() {
 #[test]
 fn a_drain_ends_after_a_quiet_period() {
     let sink = Sink::start();
-    let router = router().start(&format!("[SERVICE]\n{SERVICE}{}{}", unix_input("5MB"), http_output(&sink, "")));
+    let router = router().start(&format!(
+        "[SERVICE]\n{SERVICE}{}{}",
+        unix_input("5MB"),
+        http_output(&sink, "")
+    ));
     let mut client = Forward::unix(&router.path("in.sock")).unwrap();
-    client.send(&message("app", numbered("one", 10)), PATIENCE).unwrap();
+    client
+        .send(&message("app", numbered("one", 10)), PATIENCE)
+        .unwrap();
     sink.wait_for(1, PATIENCE);
     let ended = router.stop();
-    assert!(ended.took < Duration::from_secs(8), "it took {:?} of a grace period of 10 s", ended.took);
+    assert!(
+        ended.took < Duration::from_secs(8),
+        "it took {:?} of a grace period of 10 s",
+        ended.took
+    );
     ended.ledgers().all_delivered("http.0", 1);
 }
 
@@ -98,7 +125,11 @@ fn a_dead_output_stops_no_other() {
     let start = Instant::now();
     send(&router, "a", RECORDS, 450);
     live.wait_for(RECORDS, PATIENCE);
-    assert!(start.elapsed() < Duration::from_secs(30), "held up for {:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(30),
+        "held up for {:?}",
+        start.elapsed()
+    );
     let ended = router.stop();
     live.assert_once(numbers("a", RECORDS));
     let ledgers = ended.ledgers();
@@ -113,7 +144,11 @@ fn a_dead_output_stops_no_other() {
 fn dropped(status: u16, more: &str) -> (firelane_testkit::Ledger, u64) {
     let (sink, admin) = (Sink::start_with(Answer::Status(status)), free_port());
     let server = format!("    HTTP_Server On\n    HTTP_Listen 127.0.0.1\n    HTTP_Port {admin}\n");
-    let conf = format!("[SERVICE]\n{SERVICE}{server}{}{}", unix_input("5MB"), http_output(&sink, more));
+    let conf = format!(
+        "[SERVICE]\n{SERVICE}{server}{}{}",
+        unix_input("5MB"),
+        http_output(&sink, more)
+    );
     let router = router().start(&conf);
     send(&router, "a", 100, 10);
     until("the records are dropped", PATIENCE, || {
@@ -128,14 +163,22 @@ fn dropped(status: u16, more: &str) -> (firelane_testkit::Ledger, u64) {
 #[test]
 fn an_explicit_retry_limit_is_obeyed_and_counted() {
     let (ledger, requests) = dropped(503, "    Retry_Limit 1\n");
-    assert_eq!(ledger.get("dropped.retries_exhausted") + ledger.get("dead_lettered"), 100, "{ledger:?}");
+    assert_eq!(
+        ledger.get("dropped.retries_exhausted") + ledger.get("dead_lettered"),
+        100,
+        "{ledger:?}"
+    );
     assert!(requests >= 2, "one try and one retry, {requests} were seen");
 }
 
 #[test]
 fn a_refusal_for_good_is_counted_and_not_retried() {
     let (ledger, _) = dropped(400, "");
-    assert_eq!(ledger.get("dropped.refused") + ledger.get("dead_lettered"), 100, "{ledger:?}");
+    assert_eq!(
+        ledger.get("dropped.refused") + ledger.get("dead_lettered"),
+        100,
+        "{ledger:?}"
+    );
 }
 
 /// Scenario: no output takes the tag.
@@ -146,6 +189,14 @@ fn records_without_an_output_are_counted() {
     send(&router, "a", 100, 10);
     let ended = router.stop();
     let ledgers = ended.ledgers();
-    assert_eq!((ledgers.ingest.get("received"), ledgers.ingest.get("unrouted")), (100, 100));
-    assert_eq!(ended.stderr.matches("no output matches").count(), 1, "warned once for the tag:\n{}", ended.stderr);
+    assert_eq!(
+        (ledgers.ingest.get("received"), ledgers.ingest.get("unrouted")),
+        (100, 100)
+    );
+    assert_eq!(
+        ended.stderr.matches("no output matches").count(),
+        1,
+        "warned once for the tag:\n{}",
+        ended.stderr
+    );
 }

@@ -13,12 +13,17 @@ fn conf(sink: &Sink, admin: u16, filter: &str) -> String {
         "    Flush 0.2\n    Hot_Reload On\n    HTTP_Server On\n    HTTP_Listen 127.0.0.1\n    HTTP_Port {admin}\n"
     );
     let input = "    Name forward\n    unix_path {dir}/in.sock\n    Mem_Buf_Limit 50MB\n";
-    let output = format!("    Name http\n    Match *\n    Host 127.0.0.1\n    Port {}\n    Format json_lines\n", sink.port());
+    let output = format!(
+        "    Name http\n    Match *\n    Host 127.0.0.1\n    Port {}\n    Format json_lines\n",
+        sink.port()
+    );
     format!("[SERVICE]\n{service}[INPUT]\n{input}{filter}[OUTPUT]\n{output}")
 }
 
 fn reloads(admin: u16) -> u64 {
-    let text = http::get(admin, "/api/v2/reload").map(|reply| reply.text()).unwrap_or_default();
+    let text = http::get(admin, "/api/v2/reload")
+        .map(|reply| reply.text())
+        .unwrap_or_default();
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
     digits.parse().unwrap_or(0)
 }
@@ -46,9 +51,14 @@ fn under_load(wanted: u64, mut reload: impl FnMut(&Router, u16)) {
         let client = scope.spawn(|| send_until(&router, &stop));
         sink.wait_for(1000, PATIENCE);
         for round in 0..wanted {
-            router.write("router.conf", &conf(&sink, admin, if round % 2 == 0 { FILTER } else { "" }));
+            router.write(
+                "router.conf",
+                &conf(&sink, admin, if round % 2 == 0 { FILTER } else { "" }),
+            );
             reload(&router, admin);
-            until("the reload is counted", PATIENCE, || (reloads(admin) == round + 1).then_some(()));
+            until("the reload is counted", PATIENCE, || {
+                (reloads(admin) == round + 1).then_some(())
+            });
             let seen = sink.records();
             sink.wait_for(seen + 1000, PATIENCE);
         }
@@ -71,7 +81,12 @@ fn by_signal() {
 fn by_the_api() {
     under_load(2, |_, admin| {
         let reply = http::request(admin, "POST", "/api/v2/reload", "application/json", b"{}").unwrap();
-        assert_eq!((reply.status, reply.text().contains("\"done\"")), (200, true), "{}", reply.text());
+        assert_eq!(
+            (reply.status, reply.text().contains("\"done\"")),
+            (200, true),
+            "{}",
+            reply.text()
+        );
     });
 }
 
@@ -80,14 +95,21 @@ fn by_the_api() {
 fn a_bad_configuration_changes_nothing() {
     let (sink, admin) = (Sink::start(), free_port());
     let router = router().start(&conf(&sink, admin, ""));
-    router.write("router.conf", &conf(&sink, admin, "[FILTER]\n    Name nosuch\n    Match *\n"));
+    router.write(
+        "router.conf",
+        &conf(&sink, admin, "[FILTER]\n    Name nosuch\n    Match *\n"),
+    );
     let reply = http::request(admin, "POST", "/api/v2/reload", "application/json", b"{}").unwrap();
     assert_eq!(reply.status, 400, "{}", reply.text());
     router.reload();
-    until("the fault is told", PATIENCE, || (router.log().matches("nosuch").count() >= 2).then_some(()));
+    until("the fault is told", PATIENCE, || {
+        (router.log().matches("nosuch").count() >= 2).then_some(())
+    });
     assert_eq!(reloads(admin), 0);
     let mut client = Forward::unix(&router.path("in.sock")).unwrap();
-    client.send(&message("app", numbered("a-0000000", 10)), PATIENCE).unwrap();
+    client
+        .send(&message("app", numbered("a-0000000", 10)), PATIENCE)
+        .unwrap();
     sink.wait_for(1, PATIENCE);
     let ended = router.stop();
     ended.ledgers().all_delivered("http.0", 1);
