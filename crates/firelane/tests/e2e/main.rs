@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod cli;
+mod clients;
 mod corpus;
 mod examples;
 mod hostile;
