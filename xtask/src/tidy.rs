@@ -28,7 +28,10 @@ impl fmt::Display for Fault {
 }
 
 fn fault(place: impl fmt::Display, text: impl Into<String>) -> Fault {
-    Fault { place: place.to_string(), text: text.into() }
+    Fault {
+        place: place.to_string(),
+        text: text.into(),
+    }
 }
 
 /// Checks everything below `root`, the workspace's folder.
@@ -43,7 +46,11 @@ pub(crate) fn check(root: &Path) -> Vec<Fault> {
         let place = path.strip_prefix(root).unwrap_or(&path).display().to_string();
         faults.extend(sizes(&place, &text));
     }
-    for (krate, table) in [("inputs", "INPUTS"), ("filters", "FILTERS"), ("outputs", "OUTPUTS")] {
+    for (krate, table) in [
+        ("inputs", "INPUTS"),
+        ("filters", "FILTERS"),
+        ("outputs", "OUTPUTS"),
+    ] {
         faults.extend(plugin_table(root, krate, table));
     }
     faults
@@ -69,16 +76,27 @@ fn layers(root: &Path) -> Vec<Fault> {
     };
     for folder in entries.flatten().map(|entry| entry.path()) {
         let manifest = folder.join("Cargo.toml");
-        let place = manifest.strip_prefix(root).unwrap_or(&manifest).display().to_string();
+        let place = manifest
+            .strip_prefix(root)
+            .unwrap_or(&manifest)
+            .display()
+            .to_string();
         let text = fs::read_to_string(&manifest).unwrap_or_default();
         let Ok(toml) = text.parse::<toml::Table>() else {
             faults.push(fault(place, "is missing or is not TOML"));
             continue;
         };
         let package = toml.get("package");
-        let name = package.and_then(|p| p.get("name")).and_then(|v| v.as_str()).unwrap_or_default().to_string();
+        let name = package
+            .and_then(|p| p.get("name"))
+            .and_then(|v| v.as_str())
+            .unwrap_or_default()
+            .to_string();
         if folder.file_name().is_none_or(|file| file != name.as_str()) {
-            faults.push(fault(&place, format!("the folder is not named like its crate `{name}`")));
+            faults.push(fault(
+                &place,
+                format!("the folder is not named like its crate `{name}`"),
+            ));
         }
         let layer = package.and_then(|p| p.get("metadata")?.get("firelane")?.get("layer")?.as_integer());
         let Some(layer) = layer else {
@@ -86,7 +104,9 @@ fn layers(root: &Path) -> Vec<Fault> {
             continue;
         };
         let dependencies = toml.get("dependencies").and_then(|d| d.as_table());
-        let dependencies = dependencies.map(|d| d.keys().cloned().collect()).unwrap_or_default();
+        let dependencies = dependencies
+            .map(|d| d.keys().cloned().collect())
+            .unwrap_or_default();
         crates.insert(name, (layer, dependencies));
     }
     for (name, (layer, dependencies)) in &crates {
@@ -98,7 +118,10 @@ fn layers(root: &Path) -> Vec<Fault> {
                     faults.push(fault(&place, text));
                 }
             } else if *layer < 2 && NOT_IN_PURE.contains(&dependency.as_str()) {
-                faults.push(fault(&place, format!("layer {layer} knows no runtime, but depends on `{dependency}`")));
+                faults.push(fault(
+                    &place,
+                    format!("layer {layer} knows no runtime, but depends on `{dependency}`"),
+                ));
             }
         }
     }
@@ -110,7 +133,10 @@ fn sizes(place: &str, text: &str) -> Vec<Fault> {
     let mut faults = Vec::new();
     let lines: Vec<&str> = text.lines().collect();
     if lines.len() > FILE_LINES_MAX {
-        faults.push(fault(place, format!("{} lines, the limit is {FILE_LINES_MAX}", lines.len())));
+        faults.push(fault(
+            place,
+            format!("{} lines, the limit is {FILE_LINES_MAX}", lines.len()),
+        ));
     }
     for (number, line) in lines.iter().enumerate() {
         let columns = line.chars().count();
@@ -118,7 +144,10 @@ fn sizes(place: &str, text: &str) -> Vec<Fault> {
         let has_literal = line.contains('"') || line.contains("http");
         if columns > LINE_COLUMNS_MAX && !has_literal {
             let place = format!("{place}:{}", number + 1);
-            faults.push(fault(place, format!("{columns} columns, the limit is {LINE_COLUMNS_MAX}")));
+            faults.push(fault(
+                place,
+                format!("{columns} columns, the limit is {LINE_COLUMNS_MAX}"),
+            ));
         }
     }
     faults.extend(functions(place, &lines));
@@ -137,7 +166,10 @@ fn functions(place: &str, lines: &[&str]) -> Vec<Fault> {
                 let length = number - start + 1;
                 if length > FUNCTION_LINES_MAX {
                     let place = format!("{place}:{}", start + 1);
-                    faults.push(fault(place, format!("a function of {length} lines, the limit is {FUNCTION_LINES_MAX}")));
+                    faults.push(fault(
+                        place,
+                        format!("a function of {length} lines, the limit is {FUNCTION_LINES_MAX}"),
+                    ));
                 }
                 open = None;
             }
@@ -152,7 +184,9 @@ fn functions(place: &str, lines: &[&str]) -> Vec<Fault> {
 fn is_function(code: &str) -> bool {
     let mut words = code.split_whitespace();
     let known = ["pub", "async", "const", "unsafe", "extern"];
-    words.find(|word| !known.contains(word) && !word.starts_with("pub(")).is_some_and(|word| word == "fn")
+    words
+        .find(|word| !known.contains(word) && !word.starts_with("pub("))
+        .is_some_and(|word| word == "fn")
 }
 
 /// Every plugin file of a crate stands in its table, and the table is sorted.
@@ -166,16 +200,25 @@ fn plugin_table(root: &Path, krate: &str, table: &str) -> Vec<Fault> {
     };
     let body = &text[start..];
     let body = &body[..body.find("];").unwrap_or(body.len())];
-    let listed: Vec<&str> = body.split('&').filter_map(|part| part.split_once("::PLUGIN").map(|(name, _)| name)).collect();
+    let listed: Vec<&str> = body
+        .split('&')
+        .filter_map(|part| part.split_once("::PLUGIN").map(|(name, _)| name))
+        .collect();
     let mut faults = Vec::new();
     if !listed.is_sorted() {
         faults.push(fault(&place, format!("`{table}` is not sorted")));
     }
     let src = root.join(format!("crates/firelane-{krate}/src"));
-    let modules = text.lines().filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';'));
+    let modules = text.lines().filter_map(|line| {
+        line.trim_start_matches("pub ")
+            .strip_prefix("mod ")?
+            .strip_suffix(';')
+    });
     for module in modules {
         let file = fs::read_to_string(src.join(format!("{module}.rs")));
-        let source = file.or_else(|_| fs::read_to_string(src.join(module).join("mod.rs"))).unwrap_or_default();
+        let source = file
+            .or_else(|_| fs::read_to_string(src.join(module).join("mod.rs")))
+            .unwrap_or_default();
         if source.contains("static PLUGIN") && !listed.contains(&module) {
             faults.push(fault(&place, format!("plugin `{module}` is not in `{table}`")));
         }
@@ -191,7 +234,12 @@ mod tests {
     fn the_repository_is_tidy() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let faults: Vec<_> = check(root).iter().map(Fault::to_string).collect();
-        assert!(faults.is_empty(), "{} rules are broken:\n{}", faults.len(), faults.join("\n"));
+        assert!(
+            faults.is_empty(),
+            "{} rules are broken:\n{}",
+            faults.len(),
+            faults.join("\n")
+        );
     }
 
     #[test]
@@ -199,7 +247,10 @@ mod tests {
         let body = "    work();\n".repeat(FUNCTION_LINES_MAX);
         let text = format!("impl X {{\n    pub async fn f() {{\n{body}    }}\n}}\nfn g() {{\n{body}}}\n");
         let faults = sizes("x.rs", &text);
-        assert_eq!(faults.iter().map(|f| f.place.as_str()).collect::<Vec<_>>(), ["x.rs:2", "x.rs:75"]);
+        assert_eq!(
+            faults.iter().map(|f| f.place.as_str()).collect::<Vec<_>>(),
+            ["x.rs:2", "x.rs:75"]
+        );
     }
 
     #[test]

@@ -43,7 +43,10 @@ impl Window {
         let mut samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         samples.push_back((now, sample));
         // The last sample before the period stays: differences are taken against it.
-        while samples.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= period) {
+        while samples
+            .get(1)
+            .is_some_and(|(at, _)| now.duration_since(*at) >= period)
+        {
             samples.pop_front();
         }
     }
@@ -71,7 +74,11 @@ fn look(admin: &Admin) -> Sample {
 }
 
 fn period(admin: &Admin) -> Duration {
-    admin.settings.health_check.map_or(Duration::from_secs(60), |check| check.period).min(PERIOD_MAX)
+    admin
+        .settings
+        .health_check
+        .map_or(Duration::from_secs(60), |check| check.period)
+        .min(PERIOD_MAX)
 }
 
 /// Takes a sample a second, for ever.
@@ -85,7 +92,9 @@ pub(crate) async fn sample(admin: Arc<Admin>) {
 
 /// `GET /api/v1/health`: only with `health_check`.
 pub(crate) async fn v1(State(admin): State<Arc<Admin>>) -> Response {
-    let Some(check) = admin.settings.health_check else { return StatusCode::NOT_FOUND.into_response() };
+    let Some(check) = admin.settings.health_check else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
     if healthy(check, admin.health.since(look(&admin))) {
         (StatusCode::OK, "ok\n").into_response()
     } else {
@@ -95,10 +104,16 @@ pub(crate) async fn v1(State(admin): State<Arc<Admin>>) -> Response {
 
 /// `GET /api/v2/health`
 pub(crate) async fn v2(State(admin): State<Arc<Admin>>) -> Response {
-    let Some(check) = admin.settings.health_check else { return StatusCode::NOT_FOUND.into_response() };
+    let Some(check) = admin.settings.health_check else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
     let counted = admin.health.since(look(&admin));
     let ok = healthy(check, counted);
-    let status = if ok { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
+    let status = if ok {
+        StatusCode::OK
+    } else {
+        StatusCode::INTERNAL_SERVER_ERROR
+    };
     let body = json!({
         "status": if ok { "ok" } else { "error" },
         "errors": counted.errors,
@@ -147,7 +162,11 @@ pub(crate) async fn delivery(State(admin): State<Arc<Admin>>) -> Response {
     }
     let dropped = admin.health.since(look(&admin)).dropped;
     let ok = !late && dropped == 0;
-    let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if ok {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     let body = json!({
         "status": if ok { "ok" } else { "error" },
         "dropped_in_period": dropped,
@@ -164,11 +183,18 @@ mod tests {
     /// Guarantees: limits are strict, and what lies before the period no longer counts.
     #[test]
     fn errors_count_within_the_period() {
-        let check = HealthCheck { errors: 5, retries_failed: 5, period: Duration::from_secs(10) };
+        let check = HealthCheck {
+            errors: 5,
+            retries_failed: 5,
+            period: Duration::from_secs(10),
+        };
         let window = Window::default();
         let start = Instant::now();
         let at = |second: u64| start + Duration::from_secs(second);
-        let errors = |errors: u64| Sample { errors, ..Sample::default() };
+        let errors = |errors: u64| Sample {
+            errors,
+            ..Sample::default()
+        };
         window.add(at(0), errors(0), check.period);
         assert!(healthy(check, window.since(errors(5))));
         assert!(!healthy(check, window.since(errors(6))));

@@ -80,8 +80,18 @@ impl Server {
         let listener = TcpListener::bind(address).await?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let health = health::Window::default();
-        let admin = Arc::new(Admin { status, settings, reload, health, started: since.as_secs_f64() });
-        Ok(Self { listener, app: app(admin.clone()), admin })
+        let admin = Arc::new(Admin {
+            status,
+            settings,
+            reload,
+            health,
+            started: since.as_secs_f64(),
+        });
+        Ok(Self {
+            listener,
+            app: app(admin.clone()),
+            admin,
+        })
     }
 
     /// Where it listens.
@@ -117,7 +127,12 @@ fn app(admin: Arc<Admin>) -> Router {
         .route("/api/v2/health", get(health::v2))
         .route("/api/v2/metrics", get(prometheus::v2_text))
         .route("/api/v2/metrics/prometheus", get(prometheus::v2))
-        .route("/api/v2/reload", get(monitor_v2::reloads).post(monitor_v2::reload).put(monitor_v2::reload))
+        .route(
+            "/api/v2/reload",
+            get(monitor_v2::reloads)
+                .post(monitor_v2::reload)
+                .put(monitor_v2::reload),
+        )
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/health/delivery", get(health::delivery))
@@ -128,6 +143,8 @@ fn app(admin: Arc<Admin>) -> Router {
 
 /// Scripts look for this header.
 async fn server_header(mut response: Response) -> Response {
-    response.headers_mut().insert(header::SERVER, HeaderValue::from_static("Fluent Bit"));
+    response
+        .headers_mut()
+        .insert(header::SERVER, HeaderValue::from_static("Fluent Bit"));
     response
 }

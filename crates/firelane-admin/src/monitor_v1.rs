@@ -13,7 +13,12 @@ type Shared = State<Arc<Admin>>;
 
 /// A JSON answer. Keys keep their order.
 pub(crate) fn answer(status: StatusCode, value: &Value) -> Response {
-    (status, [(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+    (
+        status,
+        [(header::CONTENT_TYPE, "application/json")],
+        value.to_string(),
+    )
+        .into_response()
 }
 
 /// `GET /`
@@ -28,7 +33,10 @@ pub(crate) async fn root(State(admin): Shared) -> Response {
 /// `GET /api/v1/uptime`
 pub(crate) async fn uptime(State(admin): Shared) -> Response {
     let secs = admin.status.uptime().as_secs();
-    answer(StatusCode::OK, &json!({"uptime_sec": secs, "uptime_hr": uptime_text(secs)}))
+    answer(
+        StatusCode::OK,
+        &json!({"uptime_sec": secs, "uptime_hr": uptime_text(secs)}),
+    )
 }
 
 /// `Fluent Bit has been running:  0 day, 0 hour, 0 minute and 8 seconds`
@@ -46,7 +54,10 @@ pub(crate) async fn metrics(State(admin): Shared) -> Response {
     let mut inputs = Map::new();
     for input in admin.status.inputs() {
         let (records, bytes) = (input.counts.records.get(), input.counts.bytes.get());
-        inputs.insert(input.name.to_string(), json!({"records": records, "bytes": bytes}));
+        inputs.insert(
+            input.name.to_string(),
+            json!({"records": records, "bytes": bytes}),
+        );
     }
     let mut filters = Map::new();
     for filter in admin.status.filters() {
@@ -74,7 +85,10 @@ pub(crate) async fn metrics(State(admin): Shared) -> Response {
         });
         outputs.insert(output.name.to_string(), value);
     }
-    answer(StatusCode::OK, &json!({"input": inputs, "filter": filters, "output": outputs}))
+    answer(
+        StatusCode::OK,
+        &json!({"input": inputs, "filter": filters, "output": outputs}),
+    )
 }
 
 /// `GET /api/v1/plugins`
@@ -100,14 +114,21 @@ pub(crate) async fn storage(State(admin): Shared) -> Response {
             "mem_limit": size(input.mem_limit.unwrap_or(0)),
         });
         let up = u64::from(input.mem_bytes > 0);
-        let chunks = json!({"total": up, "up": up, "down": 0, "busy": up, "busy_size": size(input.mem_bytes)});
-        input_chunks.insert(input.name.to_string(), json!({"status": status, "chunks": chunks}));
+        let chunks =
+            json!({"total": up, "up": up, "down": 0, "busy": up, "busy_size": size(input.mem_bytes)});
+        input_chunks.insert(
+            input.name.to_string(),
+            json!({"status": status, "chunks": chunks}),
+        );
     }
     let frames = log.frames;
     let layer = json!({
         "total_chunks": frames, "mem_chunks": frames, "fs_chunks": 0, "fs_chunks_up": 0, "fs_chunks_down": 0,
     });
-    answer(StatusCode::OK, &json!({"storage_layer": {"chunks": layer}, "input_chunks": input_chunks}))
+    answer(
+        StatusCode::OK,
+        &json!({"storage_layer": {"chunks": layer}, "input_chunks": input_chunks}),
+    )
 }
 
 #[cfg(test)]

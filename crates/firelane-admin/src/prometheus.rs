@@ -25,8 +25,19 @@ struct Metric {
 }
 
 impl Page {
-    fn add(&mut self, name: &str, kind: &'static str, help: &'static str, labels: &[(&str, &str)], value: f64) {
-        let metric = self.metrics.entry(name.to_string()).or_insert(Metric { kind, help, series: Vec::new() });
+    fn add(
+        &mut self,
+        name: &str,
+        kind: &'static str,
+        help: &'static str,
+        labels: &[(&str, &str)],
+        value: f64,
+    ) {
+        let metric = self.metrics.entry(name.to_string()).or_insert(Metric {
+            kind,
+            help,
+            series: Vec::new(),
+        });
         let mut text = String::new();
         for (key, value) in labels {
             let separator = if text.is_empty() { "" } else { "," };
@@ -37,7 +48,13 @@ impl Page {
     }
 
     fn counter(&mut self, name: &str, instance: &str, value: u64) {
-        self.add(name, "counter", "Fluentbit metrics.", &[("name", instance)], value as f64);
+        self.add(
+            name,
+            "counter",
+            "Fluentbit metrics.",
+            &[("name", instance)],
+            value as f64,
+        );
     }
 
     fn gauge(&mut self, name: &str, instance: &str, value: f64) {
@@ -53,7 +70,11 @@ impl Page {
             let mut series: Vec<_> = metric.series.iter().collect();
             series.sort_by(|a, b| a.0.cmp(&b.0));
             for (labels, value) in series {
-                let braces = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
+                let braces = if labels.is_empty() {
+                    String::new()
+                } else {
+                    format!("{{{labels}}}")
+                };
                 let _ = match stamp {
                     Some(stamp) => writeln!(out, "{name}{braces} {value} {stamp}"),
                     None => writeln!(out, "{name}{braces} {value}"),
@@ -65,40 +86,93 @@ impl Page {
 }
 
 fn escape(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
 }
 
 /// The series of API v1.
 fn v1_page(admin: &Admin) -> Page {
     let mut page = Page::default();
     for input in admin.status.inputs() {
-        page.counter("fluentbit_input_records_total", &input.name, input.counts.records.get());
-        page.counter("fluentbit_input_bytes_total", &input.name, input.counts.bytes.get());
+        page.counter(
+            "fluentbit_input_records_total",
+            &input.name,
+            input.counts.records.get(),
+        );
+        page.counter(
+            "fluentbit_input_bytes_total",
+            &input.name,
+            input.counts.bytes.get(),
+        );
     }
     for filter in admin.status.filters() {
         let (name, counts) = (&filter.name, &filter.counts);
         page.counter("fluentbit_filter_records_total", name, counts.records.get());
         page.counter("fluentbit_filter_bytes_total", name, counts.bytes.get());
-        page.counter("fluentbit_filter_add_records_total", name, counts.add_records.get());
-        page.counter("fluentbit_filter_drop_records_total", name, counts.drop_records.get());
+        page.counter(
+            "fluentbit_filter_add_records_total",
+            name,
+            counts.add_records.get(),
+        );
+        page.counter(
+            "fluentbit_filter_drop_records_total",
+            name,
+            counts.drop_records.get(),
+        );
         page.counter("fluentbit_filter_drop_bytes_total", name, counts.drop_bytes.get());
     }
     for output in admin.status.outputs() {
         let (name, counts) = (&output.name, &output.counts);
-        page.counter("fluentbit_output_proc_records_total", name, counts.proc_records.get());
+        page.counter(
+            "fluentbit_output_proc_records_total",
+            name,
+            counts.proc_records.get(),
+        );
         page.counter("fluentbit_output_proc_bytes_total", name, counts.proc_bytes.get());
         page.counter("fluentbit_output_errors_total", name, counts.errors.get());
         page.counter("fluentbit_output_retries_total", name, counts.retries.get());
-        page.counter("fluentbit_output_retries_failed_total", name, counts.retries_failed.get());
-        page.counter("fluentbit_output_dropped_records_total", name, counts.dropped.total());
-        page.counter("fluentbit_output_retried_records_total", name, counts.retried_records.get());
+        page.counter(
+            "fluentbit_output_retries_failed_total",
+            name,
+            counts.retries_failed.get(),
+        );
+        page.counter(
+            "fluentbit_output_dropped_records_total",
+            name,
+            counts.dropped.total(),
+        );
+        page.counter(
+            "fluentbit_output_retried_records_total",
+            name,
+            counts.retried_records.get(),
+        );
     }
     let uptime = admin.status.uptime().as_secs() as f64;
-    page.add("fluentbit_uptime", "counter", "Number of seconds that Fluent Bit has been running.", &[], uptime);
+    page.add(
+        "fluentbit_uptime",
+        "counter",
+        "Number of seconds that Fluent Bit has been running.",
+        &[],
+        uptime,
+    );
     let help = "Start time of the process since unix epoch in seconds.";
-    page.add("process_start_time_seconds", "gauge", help, &[], admin.started.floor());
+    page.add(
+        "process_start_time_seconds",
+        "gauge",
+        help,
+        &[],
+        admin.started.floor(),
+    );
     let labels = [("version", admin.settings.version), ("edition", "firelane")];
-    page.add("fluentbit_build_info", "gauge", "Build version information.", &labels, 1.0);
+    page.add(
+        "fluentbit_build_info",
+        "gauge",
+        "Build version information.",
+        &labels,
+        1.0,
+    );
     page
 }
 
@@ -107,39 +181,127 @@ fn v2_page(admin: &Admin) -> Page {
     let mut page = v1_page(admin);
     for input in admin.status.inputs() {
         let (name, counts) = (&input.name, &input.counts);
-        page.gauge("fluentbit_input_ingestion_paused", name, counts.paused.get() as f64);
-        page.gauge("fluentbit_input_storage_overlimit", name, f64::from(u8::from(input.over_limit)));
-        page.gauge("fluentbit_input_storage_memory_bytes", name, input.mem_bytes as f64);
-        page.counter("fluentbit_input_files_opened_total", name, counts.files_opened.get());
-        page.counter("fluentbit_input_files_closed_total", name, counts.files_closed.get());
-        page.counter("fluentbit_input_files_rotated_total", name, counts.files_rotated.get());
-        page.counter("firelane_input_received_records_total", name, counts.received.get());
+        page.gauge(
+            "fluentbit_input_ingestion_paused",
+            name,
+            counts.paused.get() as f64,
+        );
+        page.gauge(
+            "fluentbit_input_storage_overlimit",
+            name,
+            f64::from(u8::from(input.over_limit)),
+        );
+        page.gauge(
+            "fluentbit_input_storage_memory_bytes",
+            name,
+            input.mem_bytes as f64,
+        );
+        page.counter(
+            "fluentbit_input_files_opened_total",
+            name,
+            counts.files_opened.get(),
+        );
+        page.counter(
+            "fluentbit_input_files_closed_total",
+            name,
+            counts.files_closed.get(),
+        );
+        page.counter(
+            "fluentbit_input_files_rotated_total",
+            name,
+            counts.files_rotated.get(),
+        );
+        page.counter(
+            "firelane_input_received_records_total",
+            name,
+            counts.received.get(),
+        );
         page.counter("firelane_input_connections_total", name, counts.connections.get());
         page.counter("firelane_input_faults_total", name, counts.faults.get());
         page.counter("firelane_input_pauses_total", name, counts.pauses.get());
-        dropped(&mut page, "firelane_input_dropped_records_total", name, &counts.dropped);
+        dropped(
+            &mut page,
+            "firelane_input_dropped_records_total",
+            name,
+            &counts.dropped,
+        );
     }
     for output in admin.status.outputs() {
         let (name, counts) = (&output.name, &output.counts);
         page.counter("firelane_output_routed_records_total", name, counts.routed.get());
-        page.counter("firelane_output_ambiguous_chunks_total", name, counts.ambiguous.get());
-        page.gauge("firelane_output_retained_bytes", name, counts.retained_bytes.get() as f64);
-        page.gauge("firelane_output_in_flight_chunks", name, counts.in_flight.get() as f64);
-        page.gauge("firelane_output_oldest_unsent_seconds", name, output.oldest.as_secs_f64());
-        dropped(&mut page, "firelane_output_dropped_records_total", name, &counts.dropped);
+        page.counter(
+            "firelane_output_ambiguous_chunks_total",
+            name,
+            counts.ambiguous.get(),
+        );
+        page.gauge(
+            "firelane_output_retained_bytes",
+            name,
+            counts.retained_bytes.get() as f64,
+        );
+        page.gauge(
+            "firelane_output_in_flight_chunks",
+            name,
+            counts.in_flight.get() as f64,
+        );
+        page.gauge(
+            "firelane_output_oldest_unsent_seconds",
+            name,
+            output.oldest.as_secs_f64(),
+        );
+        dropped(
+            &mut page,
+            "firelane_output_dropped_records_total",
+            name,
+            &counts.dropped,
+        );
     }
     let ledger = admin.status.ingest_ledger();
-    let sides = [("received", ledger.received), ("appended", ledger.appended), ("unrouted", ledger.unrouted)];
+    let sides = [
+        ("received", ledger.received),
+        ("appended", ledger.appended),
+        ("unrouted", ledger.unrouted),
+    ];
     for (door, value) in sides {
         let help = "Records by the door they took into the log.";
-        page.add("firelane_ingest_records_total", "counter", help, &[("door", door)], value as f64);
+        page.add(
+            "firelane_ingest_records_total",
+            "counter",
+            help,
+            &[("door", door)],
+            value as f64,
+        );
     }
     let log = admin.status.log();
-    page.add("fluentbit_storage_mem_chunks", "gauge", "Chunks in memory.", &[], log.frames as f64);
-    page.add("firelane_memory_bytes", "gauge", "Bytes of records in memory.", &[], log.used as f64);
-    page.add("firelane_memory_limit_bytes", "gauge", "Budget for records in memory.", &[], log.limit as f64);
+    page.add(
+        "fluentbit_storage_mem_chunks",
+        "gauge",
+        "Chunks in memory.",
+        &[],
+        log.frames as f64,
+    );
+    page.add(
+        "firelane_memory_bytes",
+        "gauge",
+        "Bytes of records in memory.",
+        &[],
+        log.used as f64,
+    );
+    page.add(
+        "firelane_memory_limit_bytes",
+        "gauge",
+        "Budget for records in memory.",
+        &[],
+        log.limit as f64,
+    );
     let help = "Reloads of the configuration.";
-    page.add("fluentbit_hot_reloaded_times", "gauge", help, &[], admin.status.reloads() as f64);
+    page.add(
+        "fluentbit_hot_reloaded_times",
+        "gauge",
+        help,
+        &[],
+        admin.status.reloads() as f64,
+    );
     page
 }
 
@@ -148,7 +310,13 @@ fn dropped(page: &mut Page, metric: &str, instance: &str, counts: &firelane_core
         let n = counts.get(reason);
         if n > 0 {
             let labels = [("name", instance), ("reason", reason.label())];
-            page.add(metric, "counter", "Records dropped, by reason.", &labels, n as f64);
+            page.add(
+                metric,
+                "counter",
+                "Records dropped, by reason.",
+                &labels,
+                n as f64,
+            );
         }
     }
 }
@@ -159,7 +327,10 @@ fn text(body: String) -> Response {
 
 /// `GET /api/v1/metrics/prometheus`: with the time behind each value.
 pub(crate) async fn v1(State(admin): State<Arc<Admin>>) -> Response {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis();
     text(v1_page(&admin).render(Some(now)))
 }
 

@@ -127,6 +127,13 @@ impl Diagnostic {
         self
     }
 
+    /// Moves the number of the file its place is in.
+    pub fn shift(&mut self, offset: u32) {
+        if let Some(span) = &mut self.span {
+            span.shift(offset);
+        }
+    }
+
     /// `file:line:column`, if it has a place in a file.
     pub fn place(&self, sources: &Sources) -> Option<String> {
         let span = self.span.filter(|span| span.file.0 != 0)?;

@@ -19,6 +19,15 @@ pub struct Span {
     pub len: u32,
 }
 
+impl Span {
+    /// The same place after its file's number has moved; places on the command line stay.
+    pub fn shift(&mut self, offset: u32) {
+        if self.file.0 != 0 {
+            self.file.0 += offset;
+        }
+    }
+}
+
 /// A value and where it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spanned<T> {
@@ -54,6 +63,13 @@ impl Sources {
     pub fn add(&mut self, name: &Path, text: String) -> SourceId {
         self.files.push((name.to_path_buf(), text));
         SourceId(self.files.len() as u32 - 1)
+    }
+
+    /// Takes the files of another set behind its own; gives how far their numbers moved.
+    pub fn append(&mut self, other: &Self) -> u32 {
+        let offset = self.files.len() as u32 - 1;
+        self.files.extend(other.files.iter().skip(1).cloned());
+        offset
     }
 
     /// Its name as it was given.

@@ -140,6 +140,15 @@ impl Section {
         }
     }
 
+    /// Moves the numbers of the files its places are in.
+    pub fn shift(&mut self, offset: u32) {
+        self.span.shift(offset);
+        for entry in &mut self.entries {
+            entry.key.span.shift(offset);
+            entry.value.span.shift(offset);
+        }
+    }
+
     /// Adds a property.
     pub fn push(&mut self, key: &str, value: &str, span: Span) {
         let key = Spanned::new(key.to_ascii_lowercase(), span);

@@ -50,7 +50,10 @@ pub struct Tally {
 impl<'a> Emit<'a> {
     /// Emits into `out`.
     pub fn new(out: &'a mut RecordsBuf) -> Self {
-        Self { out, tally: Tally::default() }
+        Self {
+            out,
+            tally: Tally::default(),
+        }
     }
 
     /// A record that goes on.

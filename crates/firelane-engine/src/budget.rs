@@ -45,8 +45,15 @@ pub struct Budget {
 impl Budget {
     /// A budget of `limit` bytes.
     pub fn new(limit: usize) -> Arc<Self> {
-        let level = Level { limit: limit.max(1), used: AtomicUsize::new(0) };
-        Arc::new(Self { level, room: Notify::new(), releases: AtomicU64::new(0) })
+        let level = Level {
+            limit: limit.max(1),
+            used: AtomicUsize::new(0),
+        };
+        Arc::new(Self {
+            level,
+            room: Notify::new(),
+            releases: AtomicU64::new(0),
+        })
     }
 
     /// Bytes in use.
@@ -72,10 +79,24 @@ pub struct InputBudget {
 
 impl InputBudget {
     /// The budget of the input `name`; `limit` is its `Mem_Buf_Limit` in bytes, if it has one.
-    pub fn new(name: Arc<str>, limit: Option<usize>, total: Arc<Budget>, counts: Arc<InputCounts>) -> Arc<Self> {
+    pub fn new(
+        name: Arc<str>,
+        limit: Option<usize>,
+        total: Arc<Budget>,
+        counts: Arc<InputCounts>,
+    ) -> Arc<Self> {
         let limit = limit.filter(|&limit| limit > 0).unwrap_or(usize::MAX);
-        let level = Level { limit, used: AtomicUsize::new(0) };
-        Arc::new(Self { name, level, total, paused: AtomicBool::new(false), counts })
+        let level = Level {
+            limit,
+            used: AtomicUsize::new(0),
+        };
+        Arc::new(Self {
+            name,
+            level,
+            total,
+            paused: AtomicBool::new(false),
+            counts,
+        })
     }
 
     /// Bytes in use.
@@ -109,7 +130,10 @@ impl InputBudget {
         let bytes = bytes + FRAME_OVERHEAD;
         self.level.used.fetch_add(bytes, Ordering::AcqRel);
         self.total.level.used.fetch_add(bytes, Ordering::AcqRel);
-        Charge { budget: self.clone(), bytes }
+        Charge {
+            budget: self.clone(),
+            bytes,
+        }
     }
 
     /// `None` when there is room; else a future that ends when there is.
@@ -174,7 +198,11 @@ pub struct Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         self.budget.level.used.fetch_sub(self.bytes, Ordering::AcqRel);
-        self.budget.total.level.used.fetch_sub(self.bytes, Ordering::AcqRel);
+        self.budget
+            .total
+            .level
+            .used
+            .fetch_sub(self.bytes, Ordering::AcqRel);
         self.budget.total.releases.fetch_add(1, Ordering::Relaxed);
         self.budget.total.room.notify_waiters();
     }
@@ -185,13 +213,16 @@ impl Drop for Charge {
 pub fn default_limit() -> usize {
     let half = cgroup_limit().map(|limit| limit / 2);
     let quarter = || machine_memory().map(|bytes| bytes / 4);
-    half.or_else(quarter).unwrap_or(512 << 20).clamp(16 << 20, 2 << 30)
+    half.or_else(quarter)
+        .unwrap_or(512 << 20)
+        .clamp(16 << 20, 2 << 30)
 }
 
 /// The memory limit of this process's cgroup (v2, then v1), if it has one.
 fn cgroup_limit() -> Option<usize> {
     let read = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<usize>().ok();
-    let limit = read("/sys/fs/cgroup/memory.max").or_else(|| read("/sys/fs/cgroup/memory/memory.limit_in_bytes"))?;
+    let limit =
+        read("/sys/fs/cgroup/memory.max").or_else(|| read("/sys/fs/cgroup/memory/memory.limit_in_bytes"))?;
     // Version 1 says "no limit" with a number near 2^63.
     (limit < 1 << 50).then_some(limit)
 }
@@ -223,7 +254,10 @@ mod tests {
         assert!(!task.is_finished());
         drop(charge);
         task.await.unwrap();
-        assert_eq!((budget.used(), total.used(), budget.counts.pauses.get()), (0, 0, 1));
+        assert_eq!(
+            (budget.used(), total.used(), budget.counts.pauses.get()),
+            (0, 0, 1)
+        );
     }
 
     #[test]

@@ -129,14 +129,29 @@ enum StorageType {
 
 const INPUT_CORE: &[&str] = &["tag", "alias", "mem_buf_limit", "routable", "storage.type"];
 const FILTER_CORE: &[&str] = &["alias", "match", "match_regex"];
-const OUTPUT_CORE: &[&str] =
-    &["alias", "match", "match_regex", "retry_limit", "workers", "storage.total_limit_size"];
+const OUTPUT_CORE: &[&str] = &[
+    "alias",
+    "match",
+    "match_regex",
+    "retry_limit",
+    "workers",
+    "storage.total_limit_size",
+];
 
 /// Core properties of Fluent Bit that have no counterpart here, each with the reason that the warning gives.
 const WITHOUT_EFFECT: &[(&str, &str)] = &[
-    ("log_level", "the level of one plugin cannot be set apart; use the service's `log_level`"),
-    ("log_suppress_interval", "repeated messages of one outage are one line already"),
-    ("storage.pause_on_chunks_overlimit", "an input over its limit always waits"),
+    (
+        "log_level",
+        "the level of one plugin cannot be set apart; use the service's `log_level`",
+    ),
+    (
+        "log_suppress_interval",
+        "repeated messages of one outage are one line already",
+    ),
+    (
+        "storage.pause_on_chunks_overlimit",
+        "an input over its limit always waits",
+    ),
     ("threaded", "every connection and file is a task of its own"),
     ("thread.ring_buffer.capacity", "inputs need no ring buffer here"),
     ("thread.ring_buffer.window", "inputs need no ring buffer here"),
@@ -165,12 +180,24 @@ pub fn plan(
     service: &EngineService,
     parsers: &Arc<Parsers>,
 ) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let mut builder =
-        Builder { service: &service.service, parsers, warnings: Warnings::default(), errors: Vec::new() };
-    let inputs: Vec<_> =
-        config.inputs.iter().enumerate().filter_map(|(n, s)| builder.input(tables.inputs, n, s)).collect();
-    let filters: Vec<_> =
-        config.filters.iter().enumerate().filter_map(|(n, s)| builder.filter(tables.filters, n, s)).collect();
+    let mut builder = Builder {
+        service: &service.service,
+        parsers,
+        warnings: Warnings::default(),
+        errors: Vec::new(),
+    };
+    let inputs: Vec<_> = config
+        .inputs
+        .iter()
+        .enumerate()
+        .filter_map(|(n, s)| builder.input(tables.inputs, n, s))
+        .collect();
+    let filters: Vec<_> = config
+        .filters
+        .iter()
+        .enumerate()
+        .filter_map(|(n, s)| builder.filter(tables.filters, n, s))
+        .collect();
     let lone = config.inputs.len() == 1 && config.outputs.len() == 1;
     let outputs: Vec<_> = config
         .outputs
@@ -199,16 +226,32 @@ pub fn plan(
 impl Builder<'_> {
     fn input(&mut self, table: &[&'static InputPlugin], n: usize, section: &Section) -> Option<PlannedInput> {
         let names = table.iter().map(|plugin| plugin.name);
-        let plugin = self.find(table, |plugin, name| plugin.answers_to(name), names, "input", section)?;
+        let plugin = self.find(
+            table,
+            |plugin, name| plugin.answers_to(name),
+            names,
+            "input",
+            section,
+        )?;
         let parts = self.take_apart(section, INPUT_CORE, plugin.network, plugin.name, n);
         let core: InputCore = self.core(&parts)?;
         let tag_given = self.tag(core.tag.as_deref(), section)?;
         let default = Tag::new(format!("{}.{n}", plugin.name));
         let tag = tag_given.clone().or(default.ok())?;
         if core.storage_type == Some(StorageType::Filesystem) {
-            self.warn(section, "storage.type", "FL0401", "records are held in memory: the log on disk comes with a later version");
+            self.warn(
+                section,
+                "storage.type",
+                "FL0401",
+                "records are held in memory: the log on disk comes with a later version",
+            );
         } else if core.storage_type == Some(StorageType::Memrb) {
-            self.warn(section, "storage.type", "FL0401", "`memrb` drops the oldest records; here the input waits instead");
+            self.warn(
+                section,
+                "storage.type",
+                "FL0401",
+                "`memrb` drops the oldest records; here the input waits instead",
+            );
         }
         let cx = self.cx(&parts, section, None);
         match plugin.build(&parts.own, &cx) {
@@ -218,7 +261,9 @@ impl Builder<'_> {
                 input,
                 tag,
                 tag_given,
-                mem_buf_limit: core.mem_buf_limit.map(|size| usize::try_from(size.0).unwrap_or(usize::MAX)),
+                mem_buf_limit: core
+                    .mem_buf_limit
+                    .map(|size| usize::try_from(size.0).unwrap_or(usize::MAX)),
                 routable: core.routable.is_none_or(|on| on.0),
                 span: section.span,
                 fingerprint: fingerprint(section),
@@ -227,9 +272,20 @@ impl Builder<'_> {
         }
     }
 
-    fn filter(&mut self, table: &[&'static FilterPlugin], n: usize, section: &Section) -> Option<PlannedFilter> {
+    fn filter(
+        &mut self,
+        table: &[&'static FilterPlugin],
+        n: usize,
+        section: &Section,
+    ) -> Option<PlannedFilter> {
         let names = table.iter().map(|plugin| plugin.name);
-        let plugin = self.find(table, |plugin, name| plugin.answers_to(name), names, "filter", section)?;
+        let plugin = self.find(
+            table,
+            |plugin, name| plugin.answers_to(name),
+            names,
+            "filter",
+            section,
+        )?;
         let parts = self.take_apart(section, FILTER_CORE, plugin.network, plugin.name, n);
         let core: FilterCore = self.core(&parts)?;
         let matcher = self.matcher(core.pattern.as_deref(), core.match_regex.as_deref(), section)?;
@@ -237,7 +293,10 @@ impl Builder<'_> {
             let name = parts.name.clone();
             let text = format!("NO match rule for {name} filter instance, unloading.");
             let help = "add `Match *`, or the tags it is for";
-            let error = Diagnostic::error("FL0204", Class::Init, text).at(section.span).plugin(&*name).help(help);
+            let error = Diagnostic::error("FL0204", Class::Init, text)
+                .at(section.span)
+                .plugin(&*name)
+                .help(help);
             return self.fail(vec![error]);
         }
         let cx = self.cx(&parts, section, None);
@@ -247,7 +306,11 @@ impl Builder<'_> {
                     BuiltFilter::Filter(filter) => FilterKind::Filter(filter),
                     BuiltFilter::Stage(make) => FilterKind::Stage(StageSlot::new(make)),
                 };
-                Some(PlannedFilter { name: parts.name, matcher, kind })
+                Some(PlannedFilter {
+                    name: parts.name,
+                    matcher,
+                    kind,
+                })
             }
             Err(errors) => self.fail(errors),
         }
@@ -261,7 +324,13 @@ impl Builder<'_> {
         lone: bool,
     ) -> Option<PlannedOutput> {
         let names = table.iter().map(|plugin| plugin.name);
-        let plugin = self.find(table, |plugin, name| plugin.answers_to(name), names, "output", section)?;
+        let plugin = self.find(
+            table,
+            |plugin, name| plugin.answers_to(name),
+            names,
+            "output",
+            section,
+        )?;
         let parts = self.take_apart(section, OUTPUT_CORE, plugin.network, plugin.name, n);
         let core: OutputCore = self.core(&parts)?;
         let mut matcher = self.matcher(core.pattern.as_deref(), core.match_regex.as_deref(), section)?;
@@ -278,8 +347,13 @@ impl Builder<'_> {
                 name: parts.name,
                 output,
                 matcher,
-                retry_limit: core.retry_limit.as_deref().map_or(RetryLimit::Unlimited, RetryLimit::parse),
-                share: core.total_limit_size.map(|size| usize::try_from(size.0).unwrap_or(usize::MAX)),
+                retry_limit: core
+                    .retry_limit
+                    .as_deref()
+                    .map_or(RetryLimit::Unlimited, RetryLimit::parse),
+                share: core
+                    .total_limit_size
+                    .map(|size| usize::try_from(size.0).unwrap_or(usize::MAX)),
                 span: section.span,
             }),
             Err(errors) => self.fail(errors),
@@ -297,23 +371,37 @@ impl Builder<'_> {
         let Some(name) = section.name() else {
             let text = format!("section '{kind}' is missing the 'name' property");
             let help = format!("add `Name` with the plugin, for example `Name {}`", example(kind));
-            let error = Diagnostic::error("FL0201", Class::Missing, text).at(section.span).help(help);
+            let error = Diagnostic::error("FL0201", Class::Missing, text)
+                .at(section.span)
+                .help(help);
             return self.fail(vec![error]);
         };
-        let found = table.iter().find(|plugin| answers(plugin, &name.value.value)).copied();
+        let found = table
+            .iter()
+            .find(|plugin| answers(plugin, &name.value.value))
+            .copied();
         if found.is_none() {
             let given = &name.value.value;
             let text = format!("section '{given}' tried to instance a plugin name that doesn't exist");
             let near = firelane_conf::suggest::nearest(given, names);
             let near = near.map_or(String::new(), |near| format!("did you mean `{near}`? "));
             let help = format!("{near}`firelane plugins` lists all {kind}s");
-            let error = Diagnostic::error("FL0202", Class::UnknownPlugin, text).at(name.value.span).help(help);
+            let error = Diagnostic::error("FL0202", Class::UnknownPlugin, text)
+                .at(name.value.span)
+                .help(help);
             return self.fail(vec![error]);
         }
         found
     }
 
-    fn take_apart(&mut self, section: &Section, core: &[&str], network: bool, plugin: &str, n: usize) -> Parts {
+    fn take_apart(
+        &mut self,
+        section: &Section,
+        core: &[&str],
+        network: bool,
+        plugin: &str,
+        n: usize,
+    ) -> Parts {
         let mut own = section.clone();
         own.take(&["name"]);
         for (key, reason) in WITHOUT_EFFECT {
@@ -323,15 +411,27 @@ impl Builder<'_> {
         }
         let core = own.take(core);
         let is_network = |key: &str| key == "tls" || key.starts_with("tls.") || key.starts_with("net.");
-        let split = if network { own.take_where(is_network) } else { own.take(&[]) };
+        let split = if network {
+            own.take_where(is_network)
+        } else {
+            own.take(&[])
+        };
         let alias = section.get("alias").map(|entry| entry.value.value.clone());
         let name = alias.unwrap_or_else(|| format!("{plugin}.{n}")).into();
-        Parts { name, core, network: split, own }
+        Parts {
+            name,
+            core,
+            network: split,
+            own,
+        }
     }
 
     fn core<T: serde::de::DeserializeOwned>(&mut self, parts: &Parts) -> Option<T> {
         let core = parts.core.parse::<T>(&parts.name).map_err(|errors| {
-            errors.into_iter().map(|error| error.class(Class::CoreValue)).collect::<Vec<_>>()
+            errors
+                .into_iter()
+                .map(|error| error.class(Class::CoreValue))
+                .collect::<Vec<_>>()
         });
         core.map_or_else(|errors| self.fail(errors), Some)
     }
@@ -353,7 +453,9 @@ impl Builder<'_> {
             Ok(tag) => Some(tag),
             Err(error) => {
                 let span = section.get("tag").map_or(section.span, |entry| entry.value.span);
-                self.fail(vec![Diagnostic::error("FL0203", Class::CoreValue, error.to_string()).at(span)])
+                self.fail(vec![
+                    Diagnostic::error("FL0203", Class::CoreValue, error.to_string()).at(span),
+                ])
             }
         }
     }
@@ -362,12 +464,17 @@ impl Builder<'_> {
         let regex = match regex.map(Regex::new).transpose() {
             Ok(regex) => regex.map(Arc::new),
             Err(error) => {
-                let span = section.get("match_regex").map_or(section.span, |entry| entry.value.span);
+                let span = section
+                    .get("match_regex")
+                    .map_or(section.span, |entry| entry.value.span);
                 let text = format!("invalid regular expression: {error}");
                 return self.fail(vec![Diagnostic::error("FL0206", Class::CoreValue, text).at(span)]);
             }
         };
-        Some(Matcher { pattern: pattern.map(Match::new), regex })
+        Some(Matcher {
+            pattern: pattern.map(Match::new),
+            regex,
+        })
     }
 
     /// Two instances of one name would share a line in the metrics.
@@ -375,7 +482,12 @@ impl Builder<'_> {
         let mut seen = std::collections::HashSet::new();
         for (section, name) in sections.iter().zip(names) {
             if !seen.insert(name.clone()) {
-                self.warn(section, "alias", "FL0404", "another input has the same name: their metrics are added up");
+                self.warn(
+                    section,
+                    "alias",
+                    "FL0404",
+                    "another input has the same name: their metrics are added up",
+                );
             }
         }
     }
@@ -383,8 +495,11 @@ impl Builder<'_> {
     fn warn(&mut self, section: &Section, key: &str, code: &'static str, reason: &str) {
         let entry = section.get(key);
         let span = entry.map_or(section.span, |entry| entry.key.span);
-        let value = entry.map_or(String::new(), |entry| format!("`{} {}`: ", entry.key.value, entry.value.value));
-        self.warnings.push(Diagnostic::warning(code, format!("{value}{reason}")).at(span));
+        let value = entry.map_or(String::new(), |entry| {
+            format!("`{} {}`: ", entry.key.value, entry.value.value)
+        });
+        self.warnings
+            .push(Diagnostic::warning(code, format!("{value}{reason}")).at(span));
     }
 
     fn fail<T>(&mut self, errors: Vec<Diagnostic>) -> Option<T> {
@@ -415,7 +530,10 @@ impl Plan {
 
     /// Names of outputs whose `Retry_Limit` is absent.
     pub fn unlimited_retries(&self) -> Vec<Arc<str>> {
-        let unlimited = self.outputs.iter().filter(|output| output.retry_limit == RetryLimit::Unlimited);
+        let unlimited = self
+            .outputs
+            .iter()
+            .filter(|output| output.retry_limit == RetryLimit::Unlimited);
         unlimited.map(|output| output.name.clone()).collect()
     }
 }

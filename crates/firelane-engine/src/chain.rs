@@ -29,7 +29,11 @@ impl Matcher {
     /// Whether it chooses `tag`.
     pub fn matches(&self, tag: &Tag) -> bool {
         let pattern = self.pattern.as_ref().is_some_and(|pattern| pattern.matches(tag));
-        pattern || self.regex.as_ref().is_some_and(|regex| regex.is_match_at_start(tag.as_bytes()))
+        pattern
+            || self
+                .regex
+                .as_ref()
+                .is_some_and(|regex| regex.is_match_at_start(tag.as_bytes()))
     }
 }
 
@@ -111,7 +115,11 @@ thread_local! {
 impl Chain {
     /// A chain of `filters`, in file order, in front of `routes`.
     pub fn new(filters: Vec<FilterSlot>, routes: Vec<Matcher>) -> Self {
-        Self { filters, routes, paths: RwLock::default() }
+        Self {
+            filters,
+            routes,
+            paths: RwLock::default(),
+        }
     }
 
     /// The filters.
@@ -121,21 +129,31 @@ impl Chain {
 
     /// Whether there is any stage.
     pub fn has_stages(&self) -> bool {
-        self.filters.iter().any(|slot| matches!(slot.kind, FilterKind::Stage(_)))
+        self.filters
+            .iter()
+            .any(|slot| matches!(slot.kind, FilterKind::Stage(_)))
     }
 
     /// Whether records of `tag` may be held back by a stage.
     pub fn may_hold(&self, tag: &Tag) -> bool {
-        self.path(tag).steps.iter().any(|step| matches!(step, Step::Stage(_)))
+        self.path(tag)
+            .steps
+            .iter()
+            .any(|step| matches!(step, Step::Stage(_)))
     }
 
     fn path(&self, tag: &Tag) -> Arc<Path> {
         if let Some(path) = self.paths.read().unwrap_or_else(PoisonError::into_inner).get(tag) {
             return path.clone();
         }
-        let routes = (0..self.routes.len()).filter(|&i| self.routes[i].matches(tag)).map(|i| RouteId(i as u16));
+        let routes = (0..self.routes.len())
+            .filter(|&i| self.routes[i].matches(tag))
+            .map(|i| RouteId(i as u16));
         let routing = Arc::new(Routing::new(routes.collect()));
-        let path = Arc::new(Path { steps: self.steps(tag), routing });
+        let path = Arc::new(Path {
+            steps: self.steps(tag),
+            routing,
+        });
         let mut paths = self.paths.write().unwrap_or_else(PoisonError::into_inner);
         if paths.len() >= PATHS_MAX {
             paths.clear();
@@ -146,7 +164,12 @@ impl Chain {
 
     fn steps(&self, tag: &Tag) -> Box<[Step]> {
         let (mut steps, mut fused) = (Vec::new(), Vec::new());
-        for (index, slot) in self.filters.iter().enumerate().filter(|(_, slot)| slot.matcher.matches(tag)) {
+        for (index, slot) in self
+            .filters
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.matcher.matches(tag))
+        {
             match slot.kind {
                 FilterKind::Filter(_) => fused.push(index),
                 FilterKind::Stage(_) => {
@@ -173,10 +196,15 @@ impl Chain {
     /// Lets stages emit what has waited long enough at `now`, and runs it through the rest of its path.
     pub fn expire(&self, now: Instant, counts: &IngestCounts, out: &mut dyn FnMut(Routed)) {
         for (index, slot) in self.filters.iter().enumerate() {
-            let FilterKind::Stage(stage) = &slot.kind else { continue };
+            let FilterKind::Stage(stage) = &slot.kind else {
+                continue;
+            };
             for run in stage.expire(now, counts) {
                 let path = self.path(&run.tag);
-                let at = path.steps.iter().position(|step| matches!(step, Step::Stage(i) if *i == index));
+                let at = path
+                    .steps
+                    .iter()
+                    .position(|step| matches!(step, Step::Stage(i) if *i == index));
                 let next = at.map_or(path.steps.len(), |at| at + 1);
                 self.walk(&path, next, run, counts, 0, out);
             }
@@ -220,7 +248,10 @@ impl Chain {
                 return;
             }
         }
-        out(Routed { run, routing: path.routing.clone() });
+        out(Routed {
+            run,
+            routing: path.routing.clone(),
+        });
     }
 
     /// Sends re-tagged records through the filters of their new tags.
@@ -241,8 +272,20 @@ impl Chain {
             }
             let holds = run.holds.iter().map(Hold::share).collect();
             let path = self.path(&tag);
-            let Run { stream, ref budget, ack_on, .. } = *run;
-            let run = Run { stream, tag, records, budget: budget.clone(), holds, ack_on };
+            let Run {
+                stream,
+                ref budget,
+                ack_on,
+                ..
+            } = *run;
+            let run = Run {
+                stream,
+                tag,
+                records,
+                budget: budget.clone(),
+                holds,
+                ack_on,
+            };
             self.walk(&path, 0, run, counts, hop + 1, out);
         }
     }
@@ -272,7 +315,13 @@ impl Chain {
                 for (filter, filter_counts, tally) in &mut fused {
                     tally.records += 1;
                     tally.bytes += size;
-                    fate = filter.edit(&mut draft, &FilterCx { tag, counts: filter_counts });
+                    fate = filter.edit(
+                        &mut draft,
+                        &FilterCx {
+                            tag,
+                            counts: filter_counts,
+                        },
+                    );
                     match &fate {
                         Fate::Keep => {}
                         Fate::Drop(reason) => {
@@ -300,10 +349,13 @@ impl Chain {
 
 /// The run of `tag` among the re-tagged ones.
 fn run_of(retagged: &mut Vec<(Tag, RecordsBuf)>, tag: Tag) -> &mut RecordsBuf {
-    let at = retagged.iter().position(|(known, _)| *known == tag).unwrap_or_else(|| {
-        retagged.push((tag, RecordsBuf::default()));
-        retagged.len() - 1
-    });
+    let at = retagged
+        .iter()
+        .position(|(known, _)| *known == tag)
+        .unwrap_or_else(|| {
+            retagged.push((tag, RecordsBuf::default()));
+            retagged.len() - 1
+        });
     &mut retagged[at].1
 }
 

@@ -120,18 +120,40 @@ fn verdict(balances: bool) -> &'static str {
 
 impl fmt::Display for IngestLedger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { received, created, filtered, joined, unrouted, held, appended, .. } = self;
+        let Self {
+            received,
+            created,
+            filtered,
+            joined,
+            unrouted,
+            held,
+            appended,
+            ..
+        } = self;
         write!(f, "received={received} created={created} filtered={filtered}")?;
         write_dropped(f, &self.dropped)?;
-        write!(f, " joined={joined} unrouted={unrouted} held={held} appended={appended}")?;
+        write!(
+            f,
+            " joined={joined} unrouted={unrouted} held={held} appended={appended}"
+        )?;
         write!(f, " ({})", verdict(self.balances()))
     }
 }
 
 impl fmt::Display for RouteLedger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, routed, delivered, dead_lettered, buffered, .. } = self;
-        write!(f, "output={name} routed={routed} delivered={delivered} dead_lettered={dead_lettered}")?;
+        let Self {
+            name,
+            routed,
+            delivered,
+            dead_lettered,
+            buffered,
+            ..
+        } = self;
+        write!(
+            f,
+            "output={name} routed={routed} delivered={delivered} dead_lettered={dead_lettered}"
+        )?;
         write_dropped(f, &self.dropped)?;
         write!(f, " buffered={buffered} ({})", verdict(self.balances()))
     }

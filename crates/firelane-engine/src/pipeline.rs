@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use firelane_buffer::{Append, Guard, Partition};
-use firelane_core::{AckOn, BoxFuture, Hold, IngestError, InputCounts, OutputCounts, Reason, Sink, Stream, Ticket};
+use firelane_core::{
+    AckOn, BoxFuture, Hold, IngestError, InputCounts, OutputCounts, Reason, Sink, Stream, Ticket,
+};
 use firelane_record::{Records, Tag};
 use tokio::sync::Notify;
 use tracing::warn;
@@ -68,8 +70,17 @@ const UNROUTED_NAMED_MAX: usize = 64;
 impl Pipeline {
     /// A pipeline with an empty log of `partitions` partitions.
     pub fn new(chain: Chain, routes: Vec<RouteEnd>, partitions: usize, counts: Arc<IngestCounts>) -> Self {
-        let partitions = (0..partitions.max(1)).map(|_| Partition::new(routes.len() as u16)).collect();
-        Self { chain, partitions, routes, counts, epoch: Instant::now(), unrouted: Mutex::default() }
+        let partitions = (0..partitions.max(1))
+            .map(|_| Partition::new(routes.len() as u16))
+            .collect();
+        Self {
+            chain,
+            partitions,
+            routes,
+            counts,
+            epoch: Instant::now(),
+            unrouted: Mutex::default(),
+        }
     }
 
     /// Milliseconds on the pipeline's clock.
@@ -80,7 +91,14 @@ impl Pipeline {
     /// Appends a run to the log. Tickets of inputs that wait for no more than that close here.
     fn append(&self, routed: Routed) {
         let Routed { run, routing } = routed;
-        let Run { stream, tag, records, budget, mut holds, ack_on } = run;
+        let Run {
+            stream,
+            tag,
+            records,
+            budget,
+            mut holds,
+            ack_on,
+        } = run;
         let count = u64::from(records.count());
         if routing.routes().is_empty() {
             self.counts.unrouted.add(count);
@@ -95,18 +113,35 @@ impl Pipeline {
             counts.routed.add(count);
             counts.retained_bytes.add(bytes);
         }
-        let done = if ack_on == AckOn::Append { std::mem::take(&mut holds) } else { Vec::new() };
-        let guard = FrameGuard { charge: budget.charge(records.len()), holds };
+        let done = if ack_on == AckOn::Append {
+            std::mem::take(&mut holds)
+        } else {
+            Vec::new()
+        };
+        let guard = FrameGuard {
+            charge: budget.charge(records.len()),
+            holds,
+        };
         let partition = &self.partitions[stream as usize % self.partitions.len()];
-        let append = Append { stream, now: self.now(), tag, records, routing, guard };
-        partition.append(append, |route| self.routes[usize::from(route.0)].wake.notify_one());
+        let append = Append {
+            stream,
+            now: self.now(),
+            tag,
+            records,
+            routing,
+            guard,
+        };
+        partition.append(append, |route| {
+            self.routes[usize::from(route.0)].wake.notify_one()
+        });
         done.into_iter().for_each(Hold::close);
     }
 
     /// Lets stages emit what has waited long enough at `now`. Gives the time of the next call, if any stage holds
     /// records.
     pub fn expire(&self, now: Instant) -> Option<Instant> {
-        self.chain.expire(now, &self.counts, &mut |routed| self.append(routed));
+        self.chain
+            .expire(now, &self.counts, &mut |routed| self.append(routed));
         self.chain.deadline()
     }
 
@@ -136,7 +171,9 @@ impl Pipeline {
             return;
         }
         for route in self.routes.iter().filter(|route| !within(route)) {
-            route.shed_to.store(route.share.unwrap_or(equal), Ordering::Release);
+            route
+                .shed_to
+                .store(route.share.unwrap_or(equal), Ordering::Release);
             route.wake.notify_one();
         }
     }
@@ -182,8 +219,17 @@ impl Sink for InputSink {
             (Ticket::closed(), Vec::new())
         };
         let (tag, budget) = (tag.clone(), self.budget.clone());
-        let run = Run { stream: stream.id(), tag, records, budget, holds, ack_on };
-        pipeline.chain.run(run, &pipeline.counts, &mut |routed| pipeline.append(routed));
+        let run = Run {
+            stream: stream.id(),
+            tag,
+            records,
+            budget,
+            holds,
+            ack_on,
+        };
+        pipeline
+            .chain
+            .run(run, &pipeline.counts, &mut |routed| pipeline.append(routed));
         if self.budget.under_pressure() {
             pipeline.relieve(&self.budget);
         }

@@ -15,13 +15,21 @@ impl RetryLimit {
     /// From the property's text, as Fluent Bit reads it: a number of 0 or less, or junk, is 1.
     pub fn parse(text: &str) -> Self {
         let text = text.trim();
-        if ["no_limits", "false", "off"].iter().any(|word| text.eq_ignore_ascii_case(word)) {
+        if ["no_limits", "false", "off"]
+            .iter()
+            .any(|word| text.eq_ignore_ascii_case(word))
+        {
             return Self::Unlimited;
         }
         if text.eq_ignore_ascii_case("no_retries") {
             return Self::Times(0);
         }
-        Self::Times(text.parse::<i64>().ok().filter(|&n| n > 0).map_or(1, |n| n.min(i64::from(u32::MAX)) as u32))
+        Self::Times(
+            text.parse::<i64>()
+                .ok()
+                .filter(|&n| n > 0)
+                .map_or(1, |n| n.min(i64::from(u32::MAX)) as u32),
+        )
     }
 
     /// Whether a chunk that failed `attempts` times may be sent again.
@@ -45,7 +53,11 @@ pub struct Schedule {
 impl Schedule {
     /// The wait before retry `n` (1, 2, …); `random` is any number.
     pub fn wait(self, n: u32, random: u64) -> Duration {
-        let top = self.base.saturating_mul(1u64.checked_shl(n).unwrap_or(u64::MAX)).min(self.cap).max(self.base);
+        let top = self
+            .base
+            .saturating_mul(1u64.checked_shl(n).unwrap_or(u64::MAX))
+            .min(self.cap)
+            .max(self.base);
         let spread = top - self.base + 1;
         let millis = random % spread.saturating_mul(1000).max(1);
         Duration::from_secs(1 + self.base) + Duration::from_millis(millis.min((spread - 1) * 1000))
@@ -100,10 +112,18 @@ mod tests {
         for n in 1..80 {
             for _ in 0..50 {
                 let wait = schedule.wait(n, rng.next());
-                let top = 5u64.saturating_mul(1u64.checked_shl(n).unwrap_or(u64::MAX)).min(2000);
-                assert!(wait >= Duration::from_secs(6) && wait <= Duration::from_secs(1 + top), "{n}: {wait:?}");
+                let top = 5u64
+                    .saturating_mul(1u64.checked_shl(n).unwrap_or(u64::MAX))
+                    .min(2000);
+                assert!(
+                    wait >= Duration::from_secs(6) && wait <= Duration::from_secs(1 + top),
+                    "{n}: {wait:?}"
+                );
             }
         }
-        assert_eq!(Schedule { base: 1, cap: 1 }.wait(9, 12345), Duration::from_secs(2));
+        assert_eq!(
+            Schedule { base: 1, cap: 1 }.wait(9, 12345),
+            Duration::from_secs(2)
+        );
     }
 }

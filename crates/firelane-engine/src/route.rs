@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use firelane_buffer::{Batcher, Claim, ClaimPart, Cursor, Frame, GroupKey, Grouping, Order, RouteId};
 use firelane_core::{
-    Cause, CauseKind, Chunk, DeliverCx, Group, GroupBy, Outcome, Output, OutputCounts, Part, Phase, Reason, Stop,
+    Cause, CauseKind, Chunk, DeliverCx, Group, GroupBy, Outcome, Output, OutputCounts, Part, Phase, Reason,
+    Stop,
 };
 use firelane_record::set::RecordSet;
 use tokio::task::JoinSet;
@@ -146,9 +147,15 @@ impl Route {
                 let partition = &self.pipeline.partitions[index];
                 let open = self.batcher.bytes();
                 // Idle: the first byte wakes the route and starts the linger; else a full batch does.
-                let wake_at = if draining || open == 0 { 1 } else { bytes_max.saturating_sub(open).max(1) };
+                let wake_at = if draining || open == 0 {
+                    1
+                } else {
+                    bytes_max.saturating_sub(open).max(1)
+                };
                 let cursor = &mut self.cursors[index];
-                partition.read(self.setup.id, bytes_max, wake_at, &mut frames, |range| cursor.pass(range));
+                partition.read(self.setup.id, bytes_max, wake_at, &mut frames, |range| {
+                    cursor.pass(range)
+                });
                 if frames.is_empty() {
                     break;
                 }
@@ -209,12 +216,19 @@ impl Route {
         let ordered = limits.order == Order::PerStream;
         let now = Instant::now();
         while self.in_flight.len() < limits.in_flight_max.max(1) {
-            let due = self.waiting.iter().enumerate().filter(|(_, w)| w.at <= now).min_by_key(|(_, w)| w.at);
+            let due = self
+                .waiting
+                .iter()
+                .enumerate()
+                .filter(|(_, w)| w.at <= now)
+                .min_by_key(|(_, w)| w.at);
             let claim = match due.map(|(i, _)| i) {
                 Some(i) => self.waiting.swap_remove(i).claim,
                 None => {
                     let free = |claim: &Claim<FrameGuard>| !ordered || !self.busy.contains(claim.key());
-                    let Some(i) = self.ready.iter().position(free) else { return };
+                    let Some(i) = self.ready.iter().position(free) else {
+                        return;
+                    };
                     let Some(claim) = self.ready.remove(i) else { return };
                     claim
                 }
@@ -241,7 +255,9 @@ impl Route {
         };
         let output = self.setup.output.clone();
         self.counts().in_flight.add(1);
-        let task = self.deliveries.spawn(async move { output.deliver(chunk, cx).await });
+        let task = self
+            .deliveries
+            .spawn(async move { output.deliver(chunk, cx).await });
         self.in_flight.push((task.id(), claim));
     }
 
@@ -251,10 +267,15 @@ impl Route {
             Ok(done) => done,
             Err(error) => {
                 error!(target: "output", instance = %self.end().name, %error, "the output panicked, its chunk will be sent again");
-                (error.id(), Outcome::retry(Cause::new(CauseKind::Panic, "the output panicked")))
+                (
+                    error.id(),
+                    Outcome::retry(Cause::new(CauseKind::Panic, "the output panicked")),
+                )
             }
         };
-        let Some(at) = self.in_flight.iter().position(|(known, _)| *known == id) else { return };
+        let Some(at) = self.in_flight.iter().position(|(known, _)| *known == id) else {
+            return;
+        };
         let (_, claim) = self.in_flight.swap_remove(at);
         self.counts().in_flight.sub(1);
         self.settle(claim, outcome);
@@ -284,7 +305,12 @@ impl Route {
                 self.settle_all(claim);
                 self.busy.remove(&key);
             }
-            Outcome::Retry { done, refused, after, why } => {
+            Outcome::Retry {
+                done,
+                refused,
+                after,
+                why,
+            } => {
                 if why.ambiguous {
                     counts.ambiguous.add(1);
                 }
@@ -333,7 +359,9 @@ impl Route {
         let name = self.end().name.clone();
         if !self.setup.retry_limit.allows(claim.attempt()) {
             counts.retries_failed.add(1);
-            counts.dropped.add(Reason::RetriesExhausted, claim.records().into());
+            counts
+                .dropped
+                .add(Reason::RetriesExhausted, claim.records().into());
             let records = claim.records();
             error!(target: "output", instance = %name, records, cause = %why, "retries used up, records dropped");
             self.busy.remove(&claim.key().clone());
@@ -351,7 +379,10 @@ impl Route {
             let (attempt, records) = (claim.attempt(), claim.records());
             warn!(target: "output", instance = %name, attempt, records, wait_s = wait.as_secs_f32(), cause = %why, "chunk will be retried");
         }
-        self.waiting.push(Waiting { at: Instant::now() + wait, claim });
+        self.waiting.push(Waiting {
+            at: Instant::now() + wait,
+            claim,
+        });
     }
 
     /// The drain has begun: retries run at once.
@@ -364,7 +395,12 @@ impl Route {
 
     fn next_timer(&self) -> Option<Instant> {
         let full = self.in_flight.len() >= self.batcher.limits().in_flight_max.max(1);
-        let retry = self.waiting.iter().map(|waiting| waiting.at).min().filter(|_| !full);
+        let retry = self
+            .waiting
+            .iter()
+            .map(|waiting| waiting.at)
+            .min()
+            .filter(|_| !full);
         let linger = self.batcher.opened().map(|opened| {
             self.pipeline.epoch + Duration::from_millis(opened) + self.linger + Duration::from_millis(1)
         });
@@ -381,8 +417,13 @@ impl Route {
     }
 
     fn note_oldest(&self, end: &RouteEnd) {
-        let claims = self.ready.iter().chain(self.waiting.iter().map(|waiting| &waiting.claim));
-        let claims = claims.chain(self.in_flight.iter().map(|(_, claim)| claim)).map(Claim::oldest);
+        let claims = self
+            .ready
+            .iter()
+            .chain(self.waiting.iter().map(|waiting| &waiting.claim));
+        let claims = claims
+            .chain(self.in_flight.iter().map(|(_, claim)| claim))
+            .map(Claim::oldest);
         let oldest = claims.chain(self.batcher.oldest()).min().unwrap_or(u64::MAX);
         end.oldest.store(oldest, Ordering::Relaxed);
     }
@@ -408,7 +449,12 @@ impl Route {
 
     /// Takes the oldest claim that is not under way.
     fn oldest_waiting(&mut self) -> Option<Claim<FrameGuard>> {
-        let retry = self.waiting.iter().enumerate().min_by_key(|(_, w)| w.claim.oldest()).map(|(i, _)| i);
+        let retry = self
+            .waiting
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, w)| w.claim.oldest())
+            .map(|(i, _)| i);
         if let Some(i) = retry {
             let claim = self.waiting.swap_remove(i).claim;
             self.busy.remove(claim.key());
@@ -430,13 +476,20 @@ impl Route {
         self.deliveries.shutdown().await;
         let mut closed = Vec::new();
         self.batcher.close_opened_by(u64::MAX, &mut closed);
-        let claims = self.ready.iter().chain(&closed).chain(self.waiting.iter().map(|waiting| &waiting.claim));
+        let claims = self
+            .ready
+            .iter()
+            .chain(&closed)
+            .chain(self.waiting.iter().map(|waiting| &waiting.claim));
         let claims = claims.chain(self.in_flight.iter().map(|(_, claim)| claim));
         let mut buffered: u64 = claims.map(|claim| u64::from(claim.records())).sum();
         for partition in &self.pipeline.partitions {
             let mut frames = Vec::new();
             partition.read(self.setup.id, usize::MAX, usize::MAX, &mut frames, |_| {});
-            buffered += frames.iter().map(|frame| u64::from(frame.records().count())).sum::<u64>();
+            buffered += frames
+                .iter()
+                .map(|frame| u64::from(frame.records().count()))
+                .sum::<u64>();
         }
         Leftover { buffered }
     }

@@ -71,7 +71,10 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn pipeline(&self) -> Arc<Pipeline> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -152,15 +155,25 @@ impl Router {
             open_input(&mut input).await?;
             opened.push(input);
         }
-        let running = opened.into_iter().map(|input| spawn_input(&shared, input)).collect();
+        let running = opened
+            .into_iter()
+            .map(|input| spawn_input(&shared, input))
+            .collect();
         *shared.inputs.lock().unwrap_or_else(PoisonError::into_inner) = running;
         shared.ready.store(true, std::sync::atomic::Ordering::Release);
-        Ok(Self { shared, routes, draining: Vec::new(), grace })
+        Ok(Self {
+            shared,
+            routes,
+            draining: Vec::new(),
+            grace,
+        })
     }
 
     /// A handle that sees this router.
     pub fn status(&self) -> Status {
-        Status { shared: self.shared.clone() }
+        Status {
+            shared: self.shared.clone(),
+        }
     }
 
     /// Waits until an input whose end ends the process has ended.
@@ -188,7 +201,11 @@ impl Router {
         }
         let old_done = Arc::new(Notify::new());
         let next = build_routes(plan, self.shared.counts.clone(), Some(old_done.clone()));
-        *self.shared.current.write().unwrap_or_else(PoisonError::into_inner) = next.pipeline.clone();
+        *self
+            .shared
+            .current
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = next.pipeline.clone();
         let old = std::mem::replace(&mut self.routes, next);
         old.pipeline.expire(Instant::now() + FAR);
         old.stop.advance(Phase::Draining);
@@ -198,8 +215,15 @@ impl Router {
             ledgers
         };
         self.draining.push((old.stop, tokio::spawn(task)));
-        let started: Vec<_> = opened.into_iter().map(|input| spawn_input(&self.shared, input)).collect();
-        self.shared.inputs.lock().unwrap_or_else(PoisonError::into_inner).extend(started);
+        let started: Vec<_> = opened
+            .into_iter()
+            .map(|input| spawn_input(&self.shared, input))
+            .collect();
+        self.shared
+            .inputs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(started);
         self.shared.reloads.add(1);
         failed.map_or(Ok(()), Err)
     }
@@ -248,7 +272,10 @@ impl Router {
         use std::sync::atomic::Ordering;
         self.shared.ready.store(false, Ordering::Release);
         let start = tokio::time::Instant::now();
-        let (half, deadline) = (self.grace.map(|grace| start + grace / 2), self.grace.map(|grace| start + grace));
+        let (half, deadline) = (
+            self.grace.map(|grace| start + grace / 2),
+            self.grace.map(|grace| start + grace),
+        );
         tokio::pin!(hurry);
         let mut gone = self.take_inputs(&[]);
         let hurried = tokio::select! {
@@ -265,9 +292,17 @@ impl Router {
         end_tasks(&mut gone).await;
         self.shared.closed.store(true, Ordering::Release);
         let counts = gone.iter().map(|input| input.counts.clone());
-        self.shared.retired.lock().unwrap_or_else(PoisonError::into_inner).extend(counts);
+        self.shared
+            .retired
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(counts);
 
-        let Routes { stop, pipeline, tasks } = self.routes;
+        let Routes {
+            stop,
+            pipeline,
+            tasks,
+        } = self.routes;
         pipeline.expire(Instant::now() + FAR);
         stop.advance(Phase::Draining);
         let (mut stops, mut pipelines): (Vec<_>, Vec<_>) = self.draining.into_iter().unzip();
@@ -287,8 +322,13 @@ impl Router {
         for task in pipelines {
             routes.extend(task.await.unwrap_or_default());
         }
-        let status = Status { shared: self.shared.clone() };
-        Ended { ingest: status.ingest_ledger(), routes }
+        let status = Status {
+            shared: self.shared.clone(),
+        };
+        Ended {
+            ingest: status.ingest_ledger(),
+            routes,
+        }
     }
 }
 
@@ -337,7 +377,11 @@ async fn retire(shared: &Arc<Shared>, mut gone: Vec<Running>) {
     }
     end_tasks(&mut gone).await;
     let counts = gone.iter().map(|input| input.counts.clone());
-    shared.retired.lock().unwrap_or_else(PoisonError::into_inner).extend(counts);
+    shared
+        .retired
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .extend(counts);
 }
 
 async fn until(deadline: Option<tokio::time::Instant>) {
@@ -373,7 +417,14 @@ async fn open_input(input: &mut PlannedInput) -> Result<(), StartError> {
 
 /// Starts the routes of `plan`. With `after`, they begin to deliver when the pipeline before them is done.
 fn build_routes(plan: Plan, counts: Arc<IngestCounts>, after: Option<Arc<Notify>>) -> Routes {
-    let Plan { filters, outputs, flush, schedule, partitions, .. } = plan;
+    let Plan {
+        filters,
+        outputs,
+        flush,
+        schedule,
+        partitions,
+        ..
+    } = plan;
     let slot = |filter: crate::build::PlannedFilter| FilterSlot {
         name: filter.name,
         matcher: filter.matcher,
@@ -407,14 +458,20 @@ fn build_routes(plan: Plan, counts: Arc<IngestCounts>, after: Option<Arc<Notify>
     };
     let tasks = outputs.into_iter().enumerate().map(spawn).collect();
     tokio::spawn(expire_stages(pipeline.clone(), watch));
-    Routes { stop: Arc::new(stop), pipeline, tasks }
+    Routes {
+        stop: Arc::new(stop),
+        pipeline,
+        tasks,
+    }
 }
 
 /// Lets stages emit what has waited long enough, and everything at the drain.
 async fn expire_stages(pipeline: Arc<Pipeline>, stop: Stop) {
     loop {
         let next = pipeline.expire(Instant::now());
-        let wait = next.map_or(STAGE_POLL, |next| next.saturating_duration_since(Instant::now()).min(STAGE_POLL));
+        let wait = next.map_or(STAGE_POLL, |next| {
+            next.saturating_duration_since(Instant::now()).min(STAGE_POLL)
+        });
         tokio::select! {
             () = tokio::time::sleep(wait.max(Duration::from_millis(5))), if pipeline.chain.has_stages() => {}
             () = stop.draining() => return,
@@ -448,7 +505,17 @@ async fn finish(pipeline: Arc<Pipeline>, tasks: Vec<JoinHandle<Leftover>>) -> Ve
 }
 
 fn spawn_input(shared: &Arc<Shared>, planned: PlannedInput) -> Running {
-    let PlannedInput { name, plugin, input, tag, tag_given, mem_buf_limit, routable, fingerprint, .. } = planned;
+    let PlannedInput {
+        name,
+        plugin,
+        input,
+        tag,
+        tag_given,
+        mem_buf_limit,
+        routable,
+        fingerprint,
+        ..
+    } = planned;
     let counts: Arc<InputCounts> = Arc::default();
     let budget = InputBudget::new(name.clone(), mem_buf_limit, shared.budget.clone(), counts.clone());
     let sink = InputSink {
@@ -481,5 +548,13 @@ fn spawn_input(shared: &Arc<Shared>, planned: PlannedInput) -> Running {
             shared.ended.notify_one();
         }
     });
-    Running { name, plugin, counts, budget, fingerprint, stop, task }
+    Running {
+        name,
+        plugin,
+        counts,
+        budget,
+        fingerprint,
+        stop,
+        task,
+    }
 }

@@ -44,12 +44,23 @@ impl StageSlot {
     /// A slot whose instances `make` makes.
     pub fn new(make: MakeStage) -> Self {
         let scope = make().scope();
-        Self { make, scope, state: Mutex::default() }
+        Self {
+            make,
+            scope,
+            state: Mutex::default(),
+        }
     }
 
     /// Pushes a run; gives what comes out of the stage now, with the tickets it carries.
     pub fn push(&self, run: Run, filter: &FilterCounts, counts: &IngestCounts) -> Run {
-        let Run { stream, tag, records, budget, holds, ack_on } = run;
+        let Run {
+            stream,
+            tag,
+            records,
+            budget,
+            holds,
+            ack_on,
+        } = run;
         let key = match self.scope {
             Scope::PerStream => (stream, Some(tag.clone())),
             Scope::PerInstance => (0, None),
@@ -80,7 +91,14 @@ impl StageSlot {
         filter.add_records.add(tally.created);
         let records = instance.account(records.count().into(), tally, out.take(), counts);
         let holds = instance.carry(&records);
-        Run { stream, tag, records, budget, holds, ack_on }
+        Run {
+            stream,
+            tag,
+            records,
+            budget,
+            holds,
+            ack_on,
+        }
     }
 
     /// Emits what has waited long enough at `now`.
@@ -97,7 +115,14 @@ impl StageSlot {
                 let holds = instance.carry(&records);
                 let (stream, ack_on) = (instance.stream, instance.ack_on);
                 let (tag, budget) = (instance.tag.clone(), instance.budget.clone());
-                runs.push(Run { stream, tag, records, budget, holds, ack_on });
+                runs.push(Run {
+                    stream,
+                    tag,
+                    records,
+                    budget,
+                    holds,
+                    ack_on,
+                });
             }
             // One per connection and tag: those without records are not kept.
             self.scope == Scope::PerInstance || instance.held > 0
@@ -108,7 +133,11 @@ impl StageSlot {
     /// When [`StageSlot::expire`] should be called next.
     pub fn deadline(&self) -> Option<Instant> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.instances.values().filter_map(|instance| instance.stage.deadline()).min()
+        state
+            .instances
+            .values()
+            .filter_map(|instance| instance.stage.deadline())
+            .min()
     }
 }
 

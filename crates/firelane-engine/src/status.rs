@@ -92,12 +92,20 @@ impl Status {
     pub fn outputs(&self) -> Vec<OutputStatus> {
         let pipeline = self.shared.pipeline();
         let now = pipeline.now();
-        let log = pipeline.partitions.iter().filter_map(firelane_buffer::Partition::oldest).min();
+        let log = pipeline
+            .partitions
+            .iter()
+            .filter_map(firelane_buffer::Partition::oldest)
+            .min();
         let status = |route: &crate::pipeline::RouteEnd| {
             // What the route has not read yet is in the log only.
             let waits = route.counts.retained_bytes.get() > 0;
             let known = route.oldest.load(Ordering::Relaxed);
-            let oldest = if known == u64::MAX && waits { log.unwrap_or(u64::MAX) } else { known };
+            let oldest = if known == u64::MAX && waits {
+                log.unwrap_or(u64::MAX)
+            } else {
+                known
+            };
             OutputStatus {
                 name: route.name.clone(),
                 counts: route.counts.clone(),
@@ -111,7 +119,11 @@ impl Status {
     pub fn log(&self) -> LogStatus {
         let pipeline = self.shared.pipeline();
         LogStatus {
-            frames: pipeline.partitions.iter().map(firelane_buffer::Partition::frames).sum(),
+            frames: pipeline
+                .partitions
+                .iter()
+                .map(firelane_buffer::Partition::frames)
+                .sum(),
             used: self.shared.budget.used(),
             limit: self.shared.budget.limit(),
         }
@@ -132,7 +144,12 @@ impl Status {
         };
         add_dropped(&mut ledger.dropped, &counts.dropped, Some(filtered));
         let retired = self.shared.retired.lock().unwrap_or_else(PoisonError::into_inner);
-        for input in self.inputs().iter().map(|input| &input.counts).chain(retired.iter()) {
+        for input in self
+            .inputs()
+            .iter()
+            .map(|input| &input.counts)
+            .chain(retired.iter())
+        {
             ledger.received += input.received.get();
             ledger.filtered += input.dropped.get(filtered);
             add_dropped(&mut ledger.dropped, &input.dropped, Some(filtered));

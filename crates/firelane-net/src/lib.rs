@@ -14,7 +14,6 @@
 //! Not here: retries beyond the one that cannot repeat anything (the engine's), what a status means (the
 //! plugin's).
 
-
 pub mod backoff;
 pub mod compress;
 pub mod connect;

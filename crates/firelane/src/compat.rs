@@ -56,8 +56,6 @@ pub(crate) struct RouterArgs {
     pub(crate) quiet: bool,
     /// Check the configuration and end.
     pub(crate) dry_run: bool,
-    /// What Fluent Bit tolerates is a warning.
-    pub(crate) lenient: bool,
     /// Run under Fluent Bit's name: its exit codes and texts.
     pub(crate) fluent_bit: bool,
     /// What was accepted without effect, with the reason.
@@ -119,6 +117,35 @@ const FLAGS: &[(&str, &str)] = &[
     ("--trace", "-Z"),
 ];
 
+/// What `-h` prints.
+pub(crate) const HELP: &str = "\
+Usage: fluent-bit [OPTION]
+
+Available Options
+  -c, --config=FILE        configuration file
+  -i, --input=INPUT        an input
+  -F, --filter=FILTER      a filter
+  -o, --output=OUTPUT      an output
+  -p, --prop=\"A=B\"        a property of the latest input, filter or output
+  -t, --tag=TAG            the tag of the latest input
+  -m, --match=MATCH        the match of the latest filter or output
+  -f, --flush=SECONDS      longest wait of a record
+  -R, --parser=FILE        a file of parsers
+  -e, --plugin=FILE        accepted and not loaded: the Go plugins' outputs are built in
+  -l, --log_file=FILE      write the log to a file
+  -b, --storage_path=PATH  a folder for records
+  -w, --workdir=PATH       change to a folder first
+  -H, --http               turn the monitoring server on
+      --http_listen=HOST   its address
+  -P, --port=PORT          its port
+  -Y, --enable-hot-reload  take reload requests
+  -D, --dry-run            check the configuration and end
+  -v, --verbose            log more; repeatable
+  -q, --quiet              log errors only
+  -V, --version            the version
+  -h, --help               this text; behind -i, -F or -o the plugin's properties
+";
+
 /// Reads Fluent Bit's command line, without the program's name.
 pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Request {
     let mut reader = Reader::default();
@@ -145,10 +172,17 @@ impl Reader {
         if let (Some((_, short)), None) = (flag, &inline) {
             return self.flag(short);
         }
-        let Some((_, short)) = WITH_VALUE.iter().find(|(long, short)| *long == name || *short == name) else {
+        let Some((_, short)) = WITH_VALUE
+            .iter()
+            .find(|(long, short)| *long == name || *short == name)
+        else {
             // Letters may be joined: `-qv`.
-            let joined = arg.strip_prefix('-').filter(|letters| !letters.starts_with('-') && letters.len() > 1);
-            let Some(joined) = joined else { return Some(bad(arg)) };
+            let joined = arg
+                .strip_prefix('-')
+                .filter(|letters| !letters.starts_with('-') && letters.len() > 1);
+            let Some(joined) = joined else {
+                return Some(bad(arg));
+            };
             let letters: Vec<String> = joined.chars().map(|letter| format!("-{letter}")).collect();
             let known = |letter: &String| FLAGS.iter().any(|(_, short)| short == letter);
             if !letters.iter().all(known) {
@@ -177,9 +211,17 @@ impl Reader {
                     None => Request::Help,
                 });
             }
-            "-d" => args.notes.push("`-d`: not run in the background; let the supervisor of the container do that".into()),
-            "-W" => args.notes.push("`-W`: hot reload needs no thread-safety switch here".into()),
-            other => return Some(Request::Bad(format!("option `{other}` of Fluent Bit is not supported"))),
+            "-d" => args
+                .notes
+                .push("`-d`: not run in the background; let the supervisor of the container do that".into()),
+            "-W" => args
+                .notes
+                .push("`-W`: hot reload needs no thread-safety switch here".into()),
+            other => {
+                return Some(Request::Bad(format!(
+                    "option `{other}` of Fluent Bit is not supported"
+                )));
+            }
         }
         None
     }
@@ -203,13 +245,21 @@ impl Reader {
             "-p" => return self.property(&value),
             "-t" => return self.set("tag", value),
             "-m" => return self.set("match", value),
-            other => return Some(Request::Bad(format!("option `{other}` of Fluent Bit is not supported"))),
+            other => {
+                return Some(Request::Bad(format!(
+                    "option `{other}` of Fluent Bit is not supported"
+                )));
+            }
         }
         None
     }
 
     fn section(&mut self, kind: CliKind, name: String) {
-        self.args.sections.push(CliSection { kind, name, properties: Vec::new() });
+        self.args.sections.push(CliSection {
+            kind,
+            name,
+            properties: Vec::new(),
+        });
     }
 
     fn property(&mut self, text: &str) -> Option<Request> {
@@ -222,7 +272,9 @@ impl Reader {
     fn set(&mut self, key: &str, value: String) -> Option<Request> {
         match self.args.sections.last_mut() {
             Some(section) => {
-                section.properties.push((key.trim().to_string(), value.trim().to_string()));
+                section
+                    .properties
+                    .push((key.trim().to_string(), value.trim().to_string()));
                 None
             }
             None => Some(Request::Bad(format!("`{key}` is given before any -i, -F or -o"))),
@@ -246,9 +298,13 @@ fn plugin_note(path: &str) -> String {
     let file = path.rsplit('/').next().unwrap_or(path);
     match file {
         "cloudwatch.so" | "firehose.so" | "kinesis.so" => {
-            format!("`-e {path}`: not loaded; the output of that name is built in, or is named as missing where it is used")
+            format!(
+                "`-e {path}`: not loaded; the output of that name is built in, or is named as missing where it is used"
+            )
         }
-        _ => format!("`-e {path}`: shared objects are not loaded; a plugin that only it has will be named as missing"),
+        _ => format!(
+            "`-e {path}`: shared objects are not loaded; a plugin that only it has will be named as missing"
+        ),
     }
 }
 
@@ -273,11 +329,15 @@ mod tests {
 
     #[test]
     fn properties_belong_to_the_latest_section() {
-        let args = router("-i dummy -p rate=2 -t app -F grep -m * -p regex=log=x -o stdout -m app -f 0.5 -qv");
+        let args =
+            router("-i dummy -p rate=2 -t app -F grep -m * -p regex=log=x -o stdout -m app -f 0.5 -qv");
         let want = |kind, name: &str, properties: &[(&str, &str)]| CliSection {
             kind,
             name: name.into(),
-            properties: properties.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
+            properties: properties
+                .iter()
+                .map(|(k, v)| (k.to_string(), v.to_string()))
+                .collect(),
         };
         let sections = [
             want(CliKind::Input, "dummy", &[("rate", "2"), ("tag", "app")]),
@@ -285,7 +345,10 @@ mod tests {
             want(CliKind::Output, "stdout", &[("match", "app")]),
         ];
         assert_eq!(args.sections, sections);
-        assert_eq!((args.flush.as_deref(), args.quiet, args.verbose), (Some("0.5"), true, 1));
+        assert_eq!(
+            (args.flush.as_deref(), args.quiet, args.verbose),
+            (Some("0.5"), true, 1)
+        );
     }
 
     #[test]
@@ -297,7 +360,10 @@ mod tests {
         assert_eq!(bad("--nonsense"), "unknown option `--nonsense`");
         assert_eq!(bad("-c"), "option `-c` needs a value");
         assert_eq!(bad("-p a=b"), "`a` is given before any -i, -F or -o");
-        assert_eq!(bad("-i dummy -p broken"), "`-p broken` is not of the form key=value");
+        assert_eq!(
+            bad("-i dummy -p broken"),
+            "`-p broken` is not of the form key=value"
+        );
     }
 
     #[test]

@@ -33,12 +33,24 @@ pub(crate) enum Stage {
 impl Exit {
     /// All codes with their meaning, for the manual.
     pub(crate) const ALL: [(Self, &'static str); 7] = [
-        (Self::Ok, "success; every record was delivered, or dropped by a rule of the configuration"),
+        (
+            Self::Ok,
+            "success; every record was delivered, or dropped by a rule of the configuration",
+        ),
         (Self::Usage, "the command line is wrong"),
-        (Self::NoInput, "a file that was named is missing or cannot be read"),
+        (
+            Self::NoInput,
+            "a file that was named is missing or cannot be read",
+        ),
         (Self::Failed, "the router failed while it ran"),
-        (Self::Open, "a socket, file or database could not be opened at the start"),
-        (Self::LeftOver, "the router stopped with records that it could not deliver within the grace period"),
+        (
+            Self::Open,
+            "a socket, file or database could not be opened at the start",
+        ),
+        (
+            Self::LeftOver,
+            "the router stopped with records that it could not deliver within the grace period",
+        ),
         (Self::Config, "the configuration is wrong"),
     ];
 

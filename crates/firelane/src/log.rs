@@ -46,7 +46,14 @@ impl Verbosity {
 
     /// So many steps more (`-v`) or less (`-q` is one step to errors only).
     pub(crate) fn more(self, steps: u8) -> Self {
-        let all = [Self::Off, Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
+        let all = [
+            Self::Off,
+            Self::Error,
+            Self::Warn,
+            Self::Info,
+            Self::Debug,
+            Self::Trace,
+        ];
         let at = all.iter().position(|&level| level == self).unwrap_or(3);
         all[(at + usize::from(steps)).min(all.len() - 1)]
     }
@@ -65,7 +72,9 @@ impl Verbosity {
 
 /// Starts logging. A second call has no effect: the first one stays.
 pub(crate) fn start(level: Verbosity, file: Option<File>) {
-    let builder = tracing_subscriber::fmt().event_format(Shape).with_max_level(level.filter());
+    let builder = tracing_subscriber::fmt()
+        .event_format(Shape)
+        .with_max_level(level.filter());
     // An error means that logging runs already.
     let _ = match file {
         Some(file) => builder.with_writer(Mutex::new(file)).try_init(),
@@ -122,7 +131,11 @@ impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let text = format!("{value:?}");
         // One event is one line, whatever a peer sent.
-        let text = if text.contains(['\n', '\r']) { text.escape_debug().to_string() } else { text };
+        let text = if text.contains(['\n', '\r']) {
+            text.escape_debug().to_string()
+        } else {
+            text
+        };
         let _ = match field.name() {
             "message" => write!(self.message, "{text}"),
             "instance" => write!(self.instance, "{text}"),
@@ -144,7 +157,10 @@ fn write_stamp(out: &mut impl fmt::Write, now: SystemTime) -> fmt::Result {
     let (year, month, day) = date_of((secs / 86_400) as i64);
     let (hour, minute, second) = (secs / 3600 % 24, secs / 60 % 60, secs % 60);
     let millis = since.subsec_millis();
-    write!(out, "[{year:04}/{month:02}/{day:02} {hour:02}:{minute:02}:{second:02}.{millis:03}]")
+    write!(
+        out,
+        "[{year:04}/{month:02}/{day:02} {hour:02}:{minute:02}:{second:02}.{millis:03}]"
+    )
 }
 
 /// The date of a day counted from 1970-01-01 (Howard Hinnant's `civil_from_days`).

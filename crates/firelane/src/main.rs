@@ -1,3 +1,62 @@
-//! The one binary.
+//! The one binary. Called `fluent-bit` it takes Fluent Bit's command line, exit codes and texts.
 
-fn main() {}
+mod cli;
+mod compat;
+mod exit;
+
+mod cmd;
+mod prepare;
+mod registry;
+
+mod cpu;
+mod log;
+mod report;
+mod signals;
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use compat::Request;
+
+/// The version of Fluent Bit whose behaviour is followed.
+const FLUENT_BIT_VERSION: &str = "5.1.1";
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os();
+    let name = args.next().unwrap_or_default();
+    if Path::new(&name).file_name() == Some(OsStr::new("fluent-bit")) {
+        let args = args.map(|arg| arg.to_string_lossy().into_owned());
+        return ExitCode::from(fluent_bit(compat::parse(args)));
+    }
+    cli::run().into()
+}
+
+fn fluent_bit(request: Request) -> u8 {
+    match request {
+        Request::Router(args) => {
+            let (exit, stage) = cmd::router::run(&args);
+            exit.fluent_bit(stage)
+        }
+        Request::Version => {
+            println!(
+                "Fluent Bit v{FLUENT_BIT_VERSION} (firelane {})",
+                env!("CARGO_PKG_VERSION")
+            );
+            0
+        }
+        Request::Help => {
+            print!("{}", compat::HELP);
+            0
+        }
+        Request::PluginHelp(kind, name) => u8::from(cmd::plugins::show(&name, Some(kind)) != exit::Exit::Ok),
+        Request::Bad(text) => {
+            eprintln!("{}", log::line("error", &text));
+            eprint!("{}", compat::HELP);
+            1
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! `forward`: the Forward protocol over TCP or a unix socket, as Docker's `fluentd` driver, Fluentd, Fluent Bit and the
+//! fluent-logger clients speak it.
+//!
+//! Limits: a message or payload of at most `buffer_max_size`. Under back-pressure it stops reading and keeps every
+//! connection (Fluent Bit closes them all). Acks are sent when the records are in the log. A fault ends the one
+//! connection it came from; what came before it is kept. Not here: UDP heartbeats.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use firelane_conf::Diagnostic;
+use firelane_conf::units::{ByteSize, OnOff, Secret, Words};
+use firelane_core::{
+    AckOn, BoxFuture, BuildCx, Input, InputConfig, InputCx, InputError, InputPlugin, Reason, Stability,
+    Ticket,
+};
+use firelane_forward::{Auth, Run, ServerOptions, Session, write_ack};
+use firelane_net::Stream;
+use firelane_net::listen::{ListenAddr, Peer, parse_unix_perm};
+use firelane_record::Tag;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tokio::io::AsyncWriteExt;
+
+use crate::serve::{Got, Server, read, refuse, without_effect};
+
+/// The plugin.
+pub static PLUGIN: InputPlugin = InputPlugin::new::<Config>(
+    "forward",
+    "Forward protocol over TCP or a unix socket",
+    Stability::Stable,
+)
+.network();
+
+/// Properties of `[INPUT] Name forward`.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct Config {
+    /// Address to listen on.
+    #[serde(default = "any_address")]
+    listen: String,
+    /// Port to listen on.
+    #[serde(default = "default_port")]
+    port: u16,
+    /// Path of a unix socket; `listen` and `port` are then not used.
+    unix_path: Option<String>,
+    /// Permissions of the unix socket, in octal, for example `0666`.
+    unix_perm: Option<String>,
+    /// Text put in front of every tag, without a dot between; wins over `tag`.
+    tag_prefix: Option<String>,
+    /// Key of the handshake.
+    shared_key: Option<Secret>,
+    /// Handshake with the empty key.
+    #[serde(default)]
+    empty_shared_key: OnOff,
+    /// Name of this server in the handshake.
+    #[serde(default = "localhost")]
+    self_hostname: String,
+    /// `user password`; repeatable.
+    #[serde(default, rename = "security.users")]
+    users: Vec<Words<2>>,
+    /// Buffers grow by themselves: no effect.
+    buffer_chunk_size: Option<ByteSize>,
+    /// Largest message, payload and decompressed payload.
+    #[serde(default = "default_max")]
+    buffer_max_size: ByteSize,
+    /// Every connection is a task of its own: no effect.
+    workers: Option<u32>,
+    /// Used by clients only: no effect.
+    host: Option<String>,
+}
+
+fn any_address() -> String {
+    "0.0.0.0".into()
+}
+
+fn default_port() -> u16 {
+    24224
+}
+
+fn localhost() -> String {
+    "localhost".into()
+}
+
+fn default_max() -> ByteSize {
+    ByteSize(6_144_000)
+}
+
+const UNUSED: &[(&str, &str)] = &[
+    (
+        "buffer_chunk_size",
+        "buffers grow with what comes, up to 128 KiB and the open message",
+    ),
+    ("workers", "every connection is a task of its own"),
+    ("host", "a server listens on `listen`"),
+];
+
+impl InputConfig for Config {
+    fn build(self, cx: &BuildCx<'_>) -> Result<Box<dyn Input>, Vec<Diagnostic>> {
+        without_effect(cx, UNUSED);
+        let address = self.address(cx).map_err(|error| vec![error])?;
+        let auth = self.auth(cx).map_err(|error| vec![error])?;
+        let message_size_max = usize::try_from(self.buffer_max_size.0)
+            .unwrap_or(usize::MAX)
+            .max(1024);
+        Ok(Box::new(Forward {
+            server: Server::read(cx, address)?,
+            options: Arc::new(ServerOptions {
+                message_size_max,
+                auth,
+            }),
+            prefix: self.tag_prefix.map(String::into_bytes),
+        }))
+    }
+}
+
+impl Config {
+    fn address(&self, cx: &BuildCx<'_>) -> Result<ListenAddr, Diagnostic> {
+        let Some(path) = &self.unix_path else {
+            return Ok(ListenAddr::tcp(&self.listen, self.port));
+        };
+        let perm = self.unix_perm.as_deref().map(parse_unix_perm).transpose();
+        let perm = perm.map_err(|error| refuse(cx, "unix_perm", &error.to_string()))?;
+        Ok(ListenAddr::unix(path, perm))
+    }
+
+    fn auth(&self, cx: &BuildCx<'_>) -> Result<Option<Auth>, Diagnostic> {
+        let key = match (&self.shared_key, self.empty_shared_key.0) {
+            (Some(key), _) => key.expose().as_bytes().to_vec(),
+            (None, true) => Vec::new(),
+            (None, false) if self.users.is_empty() => return Ok(None),
+            (None, false) => {
+                let error = refuse(cx, "security.users", "users need a handshake");
+                return Err(error.help("add `Shared_Key`, or `Empty_Shared_Key on`"));
+            }
+        };
+        let users = self.users.iter().map(|words| {
+            let password = words
+                .0
+                .get(1)
+                .map(|word| word.as_bytes().to_vec())
+                .unwrap_or_default();
+            (words.0.first().cloned().unwrap_or_default(), password)
+        });
+        Ok(Some(Auth {
+            shared_key: key,
+            users: users.collect(),
+            self_hostname: self.self_hostname.clone(),
+        }))
+    }
+}
+
+struct Forward {
+    server: Server,
+    options: Arc<ServerOptions>,
+    prefix: Option<Vec<u8>>,
+}
+
+impl Input for Forward {
+    fn open(&mut self) -> BoxFuture<'_, Result<(), InputError>> {
+        Box::pin(self.server.open())
+    }
+
+    fn run(self: Box<Self>, cx: InputCx) -> BoxFuture<'static, Result<(), InputError>> {
+        let Self {
+            server,
+            options,
+            prefix,
+        } = *self;
+        let prefix = Arc::new(prefix);
+        Box::pin(server.run(cx, move |stream, peer, cx| {
+            let tags = Tags {
+                prefix: prefix.clone(),
+                fixed: cx.tag_given.clone(),
+                last: None,
+            };
+            let session = Session::new(options.clone(), random());
+            let connection = Connection {
+                stream,
+                session,
+                tags,
+                acks: VecDeque::new(),
+            };
+            connection.run(peer, cx)
+        }))
+    }
+}
+
+/// The tag of a run: `tag_prefix` before the sender's tag, else the fixed `tag`, else the sender's.
+struct Tags {
+    prefix: Arc<Option<Vec<u8>>>,
+    fixed: Option<Tag>,
+    /// The last tag of the sender and what became of it.
+    last: Option<(Tag, Tag)>,
+}
+
+impl Tags {
+    fn of(&mut self, sent: &Tag) -> Tag {
+        match (self.prefix.as_ref(), &self.fixed) {
+            (None, None) => sent.clone(),
+            (None, Some(fixed)) => fixed.clone(),
+            (Some(prefix), _) => match &self.last {
+                Some((known, tag)) if known == sent => tag.clone(),
+                _ => {
+                    // A tag that grows over the limit stays as it was sent.
+                    let joined =
+                        Tag::new([prefix, sent.as_bytes()].concat()).unwrap_or_else(|_| sent.clone());
+                    self.last = Some((sent.clone(), joined.clone()));
+                    joined
+                }
+            },
+        }
+    }
+}
+
+/// Runs whose ack is still owed; beyond this many the connection is not read.
+const ACKS_MAX: usize = 256;
+
+struct Connection {
+    stream: Stream,
+    session: Session,
+    tags: Tags,
+    acks: VecDeque<(Ticket, Vec<Bytes>)>,
+}
+
+/// Why a connection is over.
+enum End {
+    /// Hung up, or told to stop.
+    Done,
+    /// The socket failed.
+    Io(io::Error),
+    /// The peer's bytes are bad.
+    Fault(firelane_forward::SessionError),
+    /// The engine takes no more.
+    Stopped,
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Connection {
+    async fn run(mut self, peer: Peer, cx: InputCx) {
+        let end = match self.serve(&cx).await {
+            Ok(()) => End::Done,
+            Err(end) => end,
+        };
+        match end {
+            End::Done | End::Stopped => {
+                let fragment = self.session.fragment();
+                if fragment > 0 {
+                    tracing::debug!(target: "input", instance = %cx.name, %peer, bytes = fragment, "connection ended inside a message");
+                }
+            }
+            End::Io(error) => {
+                tracing::debug!(target: "input", instance = %cx.name, %peer, %error, "connection lost");
+            }
+            End::Fault(fault) => {
+                cx.counts.faults.add(1);
+                tracing::warn!(target: "input", instance = %cx.name, %peer, kind = fault.kind(), error = %fault, "bad data, connection closed");
+                // What is owed (a PONG that says no) goes out first, if the peer takes it.
+                let _ = self.transmit().await;
+            }
+        }
+    }
+
+    async fn serve(&mut self, cx: &InputCx) -> Result<(), End> {
+        let stream = cx.ingest.stream(AckOn::Append);
+        loop {
+            self.transmit().await?;
+            let may_read = self.acks.len() < ACKS_MAX;
+            let front = self.acks.front().map(|(ticket, _)| ticket.clone());
+            let got = tokio::select! {
+                got = read(&mut self.stream, self.session.input(), cx), if may_read => got?,
+                closed = async { match &front { Some(ticket) => ticket.wait().await, None => std::future::pending().await } } => {
+                    // Records that were given up are not acknowledged, nor is anything behind them.
+                    closed.map_err(|_| End::Stopped)?;
+                    self.write_acks();
+                    continue;
+                }
+            };
+            if got == Got::Bytes {
+                self.receive(&stream, cx).await?;
+                continue;
+            }
+            // Nothing more comes; what is owed is still paid.
+            while let Some((ticket, _)) = self.acks.front() {
+                let ticket = ticket.clone();
+                tokio::select! {
+                    closed = ticket.wait() => closed.map_err(|_| End::Stopped)?,
+                    () = cx.stop.over() => return Err(End::Stopped),
+                }
+                self.write_acks();
+            }
+            self.transmit().await?;
+            return Ok(());
+        }
+    }
+
+    /// Appends every run that the buffer holds.
+    async fn receive(&mut self, stream: &firelane_core::Stream, cx: &InputCx) -> Result<(), End> {
+        loop {
+            let run = match self.session.receive() {
+                Ok(Some(run)) => run,
+                Ok(None) => break,
+                Err(fault) => {
+                    self.write_acks();
+                    return Err(End::Fault(fault));
+                }
+            };
+            let Run {
+                tag,
+                records,
+                acks,
+                malformed,
+                not_logs,
+            } = run;
+            let count = u64::from(records.count());
+            cx.counts.received.add(count + malformed + not_logs);
+            cx.counts.dropped.add(Reason::Malformed, malformed);
+            cx.counts.dropped.add(Reason::NotLogs, not_logs);
+            let tag = self.tags.of(&tag);
+            let ticket = cx
+                .ingest
+                .append(stream, &tag, records)
+                .await
+                .map_err(|_| End::Stopped)?;
+            if !acks.is_empty() {
+                self.acks.push_back((ticket, acks));
+            }
+        }
+        self.write_acks();
+        Ok(())
+    }
+
+    /// Puts the acks of closed tickets into the session's owed bytes, in order.
+    fn write_acks(&mut self) {
+        while self.acks.front().is_some_and(|(ticket, _)| ticket.is_closed()) {
+            if let Some((_, acks)) = self.acks.pop_front() {
+                for ack in acks {
+                    write_ack(self.session.transmit(), &ack);
+                }
+            }
+        }
+    }
+
+    async fn transmit(&mut self) -> io::Result<()> {
+        let owed = self.session.transmit();
+        if !owed.is_empty() {
+            let owed = std::mem::take(owed);
+            self.stream.write_all(&owed).await?;
+            self.stream.flush().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Random bytes for the handshake, from the system's seeded hasher keys.
+fn random() -> [u8; 32] {
+    let mut out = [0; 32];
+    for piece in out.chunks_mut(8) {
+        piece.copy_from_slice(&RandomState::new().hash_one(std::process::id()).to_le_bytes());
+    }
+    out
+}

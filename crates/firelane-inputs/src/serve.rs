@@ -1,0 +1,196 @@
+//! What the inputs with a listening socket share: binding, accepting, draining, reading.
+
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use firelane_conf::{Class, Diagnostic};
+use firelane_core::{BuildCx, InputCx, InputError, Phase};
+use firelane_net::listen::{BindError, ListenAddr, Listener, Peer};
+use firelane_net::{NetConfig, ServerTls, Stream, TlsConfig};
+use tokio::io::AsyncReadExt;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// Most connections of one input at once; more wait in the backlog.
+const CONNECTIONS_MAX: usize = 10_000;
+/// First and largest size of a connection's read buffer, in bytes: an idle one stays small.
+const BUFFER_MIN: usize = 8 * 1024;
+const BUFFER_MAX: usize = 128 * 1024;
+
+/// A listening socket, configured and perhaps bound.
+pub(crate) struct Server {
+    address: ListenAddr,
+    tls: Option<ServerTls>,
+    net: NetConfig,
+    listener: Option<Listener>,
+}
+
+impl Server {
+    /// Reads `tls.*` and `net.*`; `address` is where it will listen.
+    pub(crate) fn read(cx: &BuildCx<'_>, address: ListenAddr) -> Result<Self, Vec<Diagnostic>> {
+        let mut net = cx.network.clone();
+        let tls = net.take_where(|key| key == "tls" || key.starts_with("tls."));
+        let (tls, net) = (
+            tls.parse::<TlsConfig>(cx.instance),
+            net.parse::<NetConfig>(cx.instance),
+        );
+        let (tls, net) = match (tls, net) {
+            (Ok(tls), Ok(net)) => (tls, net),
+            (tls, net) => {
+                let errors = [tls.err(), net.err()];
+                return Err(errors.into_iter().flatten().flatten().collect());
+            }
+        };
+        for (key, reason) in net.unsupported().into_iter().chain(tls.unsupported()) {
+            warn(cx, key, reason);
+        }
+        let server = tls.is_on().then(|| ServerTls::build(&tls)).transpose();
+        let server = server.map_err(|error| vec![refuse(cx, "tls", &error.to_string())])?;
+        Ok(Self {
+            address,
+            tls: server,
+            net,
+            listener: None,
+        })
+    }
+
+    /// Binds the socket.
+    pub(crate) async fn open(&mut self) -> Result<(), InputError> {
+        let bound = Listener::bind(self.address.clone(), self.tls.clone(), &self.net).await;
+        self.listener =
+            Some(bound.map_err(|error: BindError| InputError::new(error.to_string()).help(error.help()))?);
+        Ok(())
+    }
+
+    /// The bound socket, binding it now if `open` was not called.
+    pub(crate) async fn take(mut self) -> Result<Listener, InputError> {
+        if self.listener.is_none() {
+            self.open().await?;
+        }
+        self.listener
+            .ok_or_else(|| InputError::new("the socket is not bound"))
+    }
+
+    /// Accepts connections and runs `serve` on each in a task of its own, until the drain. Connections that are already
+    /// waiting then are still accepted.
+    pub(crate) async fn run<F, T>(self, cx: InputCx, serve: F) -> Result<(), InputError>
+    where
+        F: Fn(Stream, Peer, InputCx) -> T + Send + Sync + 'static,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        let listener = self.take().await?;
+        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let serve = Arc::new(serve);
+        let mut tasks = JoinSet::new();
+        let mut drained = pin!(async {
+            cx.stop.draining().await;
+            tokio::time::sleep(cx.quiet).await;
+        });
+        loop {
+            let slot = tokio::select! {
+                slot = slots.clone().acquire_owned() => slot,
+                () = &mut drained => break,
+            };
+            let incoming = tokio::select! {
+                biased;
+                incoming = listener.accept() => incoming,
+                () = &mut drained => break,
+                // Ended tasks are taken, so that the set does not grow.
+                Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
+            };
+            cx.counts.connections.add(1);
+            let (serve, cx) = (serve.clone(), cx.clone());
+            tasks.spawn(async move {
+                match incoming.establish().await {
+                    Ok((stream, peer)) => serve(stream, peer, cx).await,
+                    Err(error) => {
+                        cx.counts.faults.add(1);
+                        tracing::warn!(target: "input", instance = %cx.name, %error, "connection refused");
+                    }
+                }
+                drop(slot);
+            });
+        }
+        // New clients are refused from here on; those that are connected end by themselves, or at the end of the drain.
+        drop(listener);
+        tokio::select! {
+            () = async { while tasks.join_next().await.is_some() {} } => {}
+            () = cx.stop.over() => {}
+        }
+        Ok(())
+    }
+}
+
+/// What a read brought.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Got {
+    /// Bytes.
+    Bytes,
+    /// The peer has hung up.
+    End,
+    /// The drain has begun and the peer is silent, or everything ends.
+    Stop,
+}
+
+/// Reads into `buffer`, which grows with what comes.
+///
+/// # Cancel safety
+/// No byte is lost.
+pub(crate) async fn read(stream: &mut Stream, buffer: &mut BytesMut, cx: &InputCx) -> io::Result<Got> {
+    let spare = buffer.capacity() - buffer.len();
+    if spare < BUFFER_MIN / 2 {
+        // A buffer that came near its end was too small.
+        let size = (buffer.capacity() * 2).clamp(BUFFER_MIN, BUFFER_MAX);
+        buffer.reserve(size.max(BUFFER_MIN));
+    }
+    let stop = async {
+        if cx.stop.phase() == Phase::Running {
+            cx.stop.draining().await;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(cx.quiet) => {}
+            () = cx.stop.over() => {}
+        }
+    };
+    tokio::select! {
+        biased;
+        read = stream.read_buf(buffer) => Ok(if read? == 0 { Got::End } else { Got::Bytes }),
+        () = stop => Ok(Got::Stop),
+    }
+}
+
+/// An error at the property `key`, or at the section where it was not written.
+pub(crate) fn refuse(cx: &BuildCx<'_>, key: &str, reason: &str) -> Diagnostic {
+    let span = cx
+        .section
+        .get(key)
+        .map_or(cx.section.span, |entry| entry.value.span);
+    Diagnostic::error("FL0311", Class::Init, format!("`{key}`: {reason}"))
+        .at(span)
+        .plugin(cx.instance)
+}
+
+/// A warning at the property `key`: accepted, but not as the user may think.
+pub(crate) fn warn(cx: &BuildCx<'_>, key: &str, reason: &str) {
+    let span = cx
+        .section
+        .get(key)
+        .map_or(cx.section.span, |entry| entry.key.span);
+    cx.warnings.push(
+        Diagnostic::warning("FL0406", format!("`{key}`: {reason}"))
+            .at(span)
+            .plugin(cx.instance),
+    );
+}
+
+/// Warns of properties that were given and have no effect.
+pub(crate) fn without_effect(cx: &BuildCx<'_>, keys: &[(&str, &str)]) {
+    for (key, reason) in keys {
+        if cx.section.get(key).is_some() {
+            warn(cx, key, &format!("has no effect: {reason}"));
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Our own command line.
+
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::cmd;
+use crate::cmd::check::Format;
+use crate::compat::RouterArgs;
+use crate::exit::Exit;
+
+/// Log router for containers: a drop-in for Fluent Bit on FireLens, and the tools around it.
+///
+/// The same binary called `fluent-bit` takes Fluent Bit's own command line.
+#[derive(Debug, Parser)]
+#[command(name = "firelane", version, after_help = exit_codes())]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the log router.
+    Router(Box<Router>),
+    /// List everything that is wrong with configurations, without running them.
+    Check {
+        /// Configuration files, classic or YAML.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// How the result is written.
+        #[arg(long, value_enum, default_value = "human")]
+        format: Format,
+        /// `warnings`: fail on warnings too.
+        #[arg(long, value_parser = ["warnings"])]
+        deny: Option<String>,
+    },
+    /// List the plugins, or show the properties of one.
+    Plugins {
+        #[command(subcommand)]
+        show: Option<Show>,
+    },
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page (roff).
+    Man,
+}
+
+#[derive(Debug, Subcommand)]
+enum Show {
+    /// Show the properties of a plugin.
+    Show {
+        /// Its name.
+        name: String,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Router {
+    /// Configuration file, classic or YAML (by its ending).
+    #[arg(short, long)]
+    config: Option<PathBuf>,
+    /// File of parsers; repeatable.
+    #[arg(short = 'R', long = "parser")]
+    parsers: Vec<PathBuf>,
+    /// Seconds between flushes; overrides the file.
+    #[arg(short, long)]
+    flush: Option<String>,
+    /// Write the log to this file.
+    #[arg(short, long)]
+    log_file: Option<PathBuf>,
+    /// Folder to change to before the configuration is read.
+    #[arg(short, long)]
+    workdir: Option<PathBuf>,
+    /// Turn the monitoring server on.
+    #[arg(short = 'H', long)]
+    http: bool,
+    /// Address of the monitoring server.
+    #[arg(long)]
+    http_listen: Option<String>,
+    /// Port of the monitoring server.
+    #[arg(short = 'P', long)]
+    http_port: Option<String>,
+    /// Take reload requests over the monitoring server.
+    #[arg(short = 'Y', long)]
+    hot_reload: bool,
+    /// Log more; repeatable.
+    #[arg(short, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Log errors only.
+    #[arg(short, long)]
+    quiet: bool,
+    /// Check the configuration and end.
+    #[arg(short = 'D', long)]
+    dry_run: bool,
+}
+
+impl From<Router> for RouterArgs {
+    fn from(router: Router) -> Self {
+        let http = router.http || router.http_listen.is_some() || router.http_port.is_some();
+        Self {
+            config: router.config,
+            parsers: router.parsers,
+            flush: router.flush,
+            log_file: router.log_file,
+            workdir: router.workdir,
+            http,
+            http_listen: router.http_listen,
+            http_port: router.http_port,
+            hot_reload: router.hot_reload,
+            verbose: router.verbose,
+            quiet: router.quiet,
+            dry_run: router.dry_run,
+            ..Self::default()
+        }
+    }
+}
+
+fn exit_codes() -> String {
+    let lines = Exit::ALL
+        .iter()
+        .map(|(exit, about)| format!("  {:3}  {about}", exit.number()));
+    format!("Exit codes:\n{}", lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// Reads the command line and does what it says.
+pub(crate) fn run() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing can be done where standard output is closed.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+        }
+    };
+    match cli.command {
+        Command::Router(router) => {
+            let args = RouterArgs::from(*router);
+            if args.config.is_none() {
+                crate::report::usage("`firelane router` needs a configuration: `-c FILE`");
+                return Exit::Usage;
+            }
+            cmd::router::run(&args).0
+        }
+        Command::Check { files, format, deny } => cmd::check::run(&files, format, deny.is_some()),
+        Command::Plugins { show: None } => cmd::plugins::list(),
+        Command::Plugins {
+            show: Some(Show::Show { name }),
+        } => cmd::plugins::show(&name, None),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "firelane", &mut std::io::stdout());
+            Exit::Ok
+        }
+        Command::Man => match clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()) {
+            Ok(()) => Exit::Ok,
+            Err(_) => Exit::Failed,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,236 @@
+//! From arguments to a plan: the very code of `router`, `check` and `--dry-run`, stopping before any effect.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use firelane_conf::env::ProcessEnv;
+use firelane_conf::{
+    Class, Config, Diagnostic, Loaded, RealFiles, Section, SectionKind, ServiceConfig, Severity, Sources,
+    Span,
+};
+use firelane_core::Service;
+use firelane_engine::retry::Schedule;
+use firelane_engine::{EngineService, Plan};
+use firelane_parse::Parsers;
+use firelane_record::Timestamp;
+
+use crate::compat::{CliKind, RouterArgs};
+use crate::registry::TABLES;
+use crate::report::Bad;
+
+/// Everything that a router needs, built, with nothing opened.
+pub(crate) struct Prepared {
+    /// The pipeline.
+    pub(crate) plan: Plan,
+    /// Service settings.
+    pub(crate) service: ServiceConfig,
+    /// What was found on the way.
+    pub(crate) warnings: Vec<Diagnostic>,
+    /// The texts.
+    pub(crate) sources: Sources,
+}
+
+/// Loads and builds what `args` ask for.
+pub(crate) fn prepare(args: &RouterArgs) -> Result<Prepared, Bad> {
+    let Loaded { mut config, sources } = load(args)?;
+    command_line(&mut config, args);
+    let mut found = std::mem::take(&mut config.warnings);
+    let (mut service, notes) = ServiceConfig::from_section(config.service.as_ref());
+    found.extend(notes);
+    override_service(&mut service, args, &mut found);
+    found.extend(not_yet(&config, &service));
+    let parsers = parsers(&config, &mut found);
+    let engine = engine_service(&service, args);
+    match firelane_engine::plan(&config, &TABLES, &engine, &Arc::new(parsers)) {
+        Ok((plan, warnings)) => {
+            found.extend(warnings);
+            if found
+                .iter()
+                .any(|diagnostic| diagnostic.severity == Severity::Error)
+            {
+                return Err(Bad::new(found, sources));
+            }
+            Ok(Prepared {
+                plan,
+                service,
+                warnings: found,
+                sources,
+            })
+        }
+        Err(errors) => {
+            found.extend(errors);
+            found.sort_by_key(|diagnostic| std::cmp::Reverse(diagnostic.severity));
+            Err(Bad::new(found, sources))
+        }
+    }
+}
+
+fn load(args: &RouterArgs) -> Result<Loaded, Bad> {
+    let bad = |failure: firelane_conf::Failure| Bad::new(failure.diagnostics, failure.sources);
+    let mut loaded = match &args.config {
+        Some(path) => firelane_conf::load(path, &RealFiles, &ProcessEnv).map_err(bad)?,
+        None => Loaded::default(),
+    };
+    for path in &args.parsers {
+        let more = firelane_conf::load_parsers(path, &RealFiles, &ProcessEnv).map_err(bad)?;
+        // Places in these files lie behind those of the main ones.
+        let offset = loaded.sources.append(&more.sources);
+        let Config {
+            mut parsers,
+            mut multiline_parsers,
+            mut warnings,
+            ..
+        } = more.config;
+        parsers
+            .iter_mut()
+            .chain(&mut multiline_parsers)
+            .for_each(|section| section.shift(offset));
+        warnings.iter_mut().for_each(|warning| warning.shift(offset));
+        loaded.config.parsers.extend(parsers);
+        loaded.config.multiline_parsers.extend(multiline_parsers);
+        loaded.config.warnings.extend(warnings);
+    }
+    Ok(loaded)
+}
+
+/// Sections of the command line come before those of the file.
+fn command_line(config: &mut Config, args: &RouterArgs) {
+    let of = |kind: CliKind, section_kind: SectionKind| {
+        let sections = args.sections.iter().filter(move |section| section.kind == kind);
+        let sections = sections.map(move |cli| {
+            let mut section = Section::new(section_kind, Span::default());
+            section.push("name", &cli.name, Span::default());
+            for (key, value) in &cli.properties {
+                section.push(key, value, Span::default());
+            }
+            section
+        });
+        sections.collect::<Vec<_>>()
+    };
+    config.inputs.splice(0..0, of(CliKind::Input, SectionKind::Input));
+    config
+        .filters
+        .splice(0..0, of(CliKind::Filter, SectionKind::Filter));
+    config
+        .outputs
+        .splice(0..0, of(CliKind::Output, SectionKind::Output));
+}
+
+fn override_service(service: &mut ServiceConfig, args: &RouterArgs, found: &mut Vec<Diagnostic>) {
+    let mut section = Section::new(SectionKind::Service, Span::default());
+    let path = args.storage_path.clone();
+    let overrides = [
+        ("flush", &args.flush),
+        ("http_port", &args.http_port),
+        ("storage.path", &path),
+    ];
+    for (key, value) in overrides {
+        if let Some(value) = value {
+            section.push(key, value, Span::default());
+        }
+    }
+    let (given, notes) = ServiceConfig::from_section(Some(&section));
+    found.extend(notes);
+    if args.flush.is_some() {
+        service.flush = given.flush;
+    }
+    if args.http_port.is_some() {
+        service.http_port = given.http_port;
+    }
+    service.storage_path = path.or(service.storage_path.take());
+    service.http_server |= args.http;
+    service.http_listen = args.http_listen.clone().or(service.http_listen.take());
+    service.hot_reload |= args.hot_reload;
+    if let Some(file) = &args.log_file {
+        service.log_file = Some(file.display().to_string());
+    }
+}
+
+/// What the configuration asks for and this version does not have.
+fn not_yet(config: &Config, service: &ServiceConfig) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for section in config.inputs.iter().chain(&config.filters).chain(&config.outputs) {
+        if let Some(span) = section.processors {
+            let text = "`processors` are not supported yet";
+            let help = "use filters instead: they take the same options, with a `match`";
+            found.push(Diagnostic::error("FL0207", Class::Init, text).at(span).help(help));
+        }
+    }
+    for section in &config.others {
+        let (what, help) = match section.kind {
+            SectionKind::Stream => ("the stream processor", "use filters, or delete the section"),
+            SectionKind::Upstream => ("upstream lists", "name one host in the output"),
+            SectionKind::Custom => ("custom plugins", "delete the section"),
+            _ => continue,
+        };
+        let text = format!("{what} ([{}]) is not supported yet", section.kind.name());
+        found.push(
+            Diagnostic::error("FL0208", Class::Init, text)
+                .at(section.span)
+                .help(help),
+        );
+    }
+    for section in &config.multiline_parsers {
+        let text = "multiline parsers are not supported yet: this one is not used";
+        found.push(Diagnostic::warning("FL0414", text).at(section.span));
+    }
+    if service.storage_path.is_none() {
+        for section in &config.inputs {
+            let entry = section
+                .get("storage.type")
+                .filter(|entry| entry.value.value.eq_ignore_ascii_case("filesystem"));
+            if let Some(entry) = entry {
+                let text = "`storage.type filesystem` needs `storage.path` in [SERVICE]";
+                let help = "add `storage.path` with a folder, or delete the line";
+                found.push(
+                    Diagnostic::error("FL0209", Class::Init, text)
+                        .at(entry.value.span)
+                        .help(help),
+                );
+            }
+        }
+    }
+    if crate::log::Verbosity::parse(&service.log_level).is_none() {
+        let entry = config
+            .service
+            .as_ref()
+            .and_then(|service| service.get("log_level"));
+        let text = format!("invalid log level `{}`", service.log_level);
+        let error = Diagnostic::error("FL0305", Class::CoreValue, text);
+        let error = error.help("use off, error, warn, info, debug or trace");
+        found.push(match entry {
+            Some(entry) => error.at(entry.value.span),
+            None => error,
+        });
+    }
+    found
+}
+
+fn parsers(config: &Config, found: &mut Vec<Diagnostic>) -> Parsers {
+    let _ = (config, found, Timestamp::from_system(SystemTime::now()));
+    Parsers::new()
+}
+
+fn engine_service(service: &ServiceConfig, args: &RouterArgs) -> EngineService {
+    let base = args
+        .config
+        .as_deref()
+        .map_or_else(|| ".".into(), firelane_engine::build::base_of);
+    EngineService {
+        service: Service {
+            flush: service.flush,
+            escape_unicode: service.escape_unicode,
+            nan_to_null: service.nan_to_null,
+            base,
+        },
+        grace: service.grace,
+        schedule: Schedule {
+            base: service.scheduler_base,
+            cap: service.scheduler_cap,
+        },
+        memory_limit: service
+            .memory_limit
+            .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+        partitions: crate::cpu::workers(),
+    }
+}
