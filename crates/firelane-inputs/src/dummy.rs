@@ -57,6 +57,10 @@ pub struct Config {
     #[serde(default)]
     flush_on_startup: OnOff,
     /// A switch of Fluent Bit's own tests: no effect.
+    #[expect(
+        dead_code,
+        reason = "named for the manual; a warning says that it has no effect"
+    )]
     test_hang_on_exit: Option<OnOff>,
 }
 

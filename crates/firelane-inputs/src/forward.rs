@@ -62,13 +62,25 @@ pub struct Config {
     #[serde(default, rename = "security.users")]
     users: Vec<Words<2>>,
     /// Buffers grow by themselves: no effect.
+    #[expect(
+        dead_code,
+        reason = "named for the manual; a warning says that it has no effect"
+    )]
     buffer_chunk_size: Option<ByteSize>,
     /// Largest message, payload and decompressed payload.
     #[serde(default = "default_max")]
     buffer_max_size: ByteSize,
     /// Every connection is a task of its own: no effect.
+    #[expect(
+        dead_code,
+        reason = "named for the manual; a warning says that it has no effect"
+    )]
     workers: Option<u32>,
     /// Used by clients only: no effect.
+    #[expect(
+        dead_code,
+        reason = "named for the manual; a warning says that it has no effect"
+    )]
     host: Option<String>,
 }
 

@@ -6,10 +6,12 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use firelane_conf::units::Located;
 use firelane_conf::{Class, Diagnostic};
 use firelane_core::{BuildCx, InputCx, InputError, Phase};
 use firelane_net::listen::{BindError, ListenAddr, Listener, Peer};
 use firelane_net::{NetConfig, ServerTls, Stream, TlsConfig};
+use firelane_parse::Parser;
 use tokio::io::AsyncReadExt;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -193,4 +195,19 @@ pub(crate) fn without_effect(cx: &BuildCx<'_>, keys: &[(&str, &str)]) {
             warn(cx, key, &format!("has no effect: {reason}"));
         }
     }
+}
+
+/// The parser of a name.
+pub(crate) fn parser(cx: &BuildCx<'_>, name: &Located<String>) -> Result<Arc<dyn Parser>, Diagnostic> {
+    cx.parsers.get(name.value.trim()).ok_or_else(|| {
+        let text = format!("requested parser '{}' not found", name.value);
+        let error = Diagnostic::error("FL0312", Class::Init, text)
+            .at(name.span)
+            .plugin(cx.instance);
+        let known = cx.parsers.names();
+        match firelane_conf::suggest::nearest(name.value.trim(), known) {
+            Some(near) => error.help(format!("did you mean `{near}`?")),
+            None => error.help("define it in a file that `parsers_file` of `[SERVICE]` names"),
+        }
+    })
 }
