@@ -88,10 +88,11 @@ fn rule(key: &str, entry: &Entry) -> Result<Option<Rule>, Diagnostic> {
     let words = split_words(&entry.value.value, Some(WORDS_MAX));
     if words.len() != count {
         let text = format!(
-            "`{}` takes {}, not {}",
+            "`{}` takes {}, not {}: `{}`",
             entry.key.value,
             counted(count),
-            words.len()
+            words.len(),
+            entry.value.value
         );
         return Err(problem("FL0338", entry, text).help("double quotes hold words together"));
     }
@@ -157,9 +158,10 @@ fn condition(entry: &Entry) -> Result<Condition, Diagnostic> {
     };
     if words.len() != count + 1 {
         let text = format!(
-            "condition `{name}` takes {}, not {}",
+            "condition `{name}` takes {}, not {}: `{}`",
             counted(count),
-            words.len() - 1
+            words.len() - 1,
+            entry.value.value
         );
         return Err(problem("FL0338", entry, text).help("double quotes hold words together"));
     }

@@ -249,19 +249,22 @@ impl Connection {
             Ok(()) => End::Done,
             Err(end) => end,
         };
+        let fragment = self.session.fragment();
+        if fragment > 0 && !matches!(end, End::Fault(_)) {
+            // The rest of the message never came: what is here of it was no record yet, and was never acked.
+            cx.counts.faults.add(1);
+            tracing::warn!(target: "input", instance = %cx.name, %peer, bytes = fragment,
+                "connection ended inside a message, which is lost");
+        }
         match end {
-            End::Done | End::Stopped => {
-                let fragment = self.session.fragment();
-                if fragment > 0 {
-                    tracing::debug!(target: "input", instance = %cx.name, %peer, bytes = fragment, "connection ended inside a message");
-                }
-            }
+            End::Done | End::Stopped => {}
             End::Io(error) => {
                 tracing::debug!(target: "input", instance = %cx.name, %peer, %error, "connection lost");
             }
             End::Fault(fault) => {
                 cx.counts.faults.add(1);
-                tracing::warn!(target: "input", instance = %cx.name, %peer, kind = fault.kind(), error = %fault, "bad data, connection closed");
+                tracing::warn!(target: "input", instance = %cx.name, %peer, kind = fault.kind(), error = %fault,
+                    "bad data, connection closed");
                 // What is owed (a PONG that says no) goes out first, if the peer takes it.
                 let _ = self.transmit().await;
             }
