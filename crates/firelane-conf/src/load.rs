@@ -125,16 +125,16 @@ impl<'a> Loader<'a> {
             let error = Diagnostic::error("FL0106", class, message).help(help);
             from.map_or(error.clone(), |span| error.at(span))
         };
-        if let Some(identity) = self.files.identity(path) {
-            if !self.seen.insert(identity) {
-                let message = format!("file `{}` is included twice", path.display());
-                self.errors.push(fail(
-                    Class::Include,
-                    message,
-                    "a file may be included once: look for a circle of includes",
-                ));
-                return;
-            }
+        if let Some(identity) = self.files.identity(path)
+            && !self.seen.insert(identity)
+        {
+            let message = format!("file `{}` is included twice", path.display());
+            self.errors.push(fail(
+                Class::Include,
+                message,
+                "a file may be included once: look for a circle of includes",
+            ));
+            return;
         }
         if self.seen.len() > INCLUDES_MAX {
             self.errors.push(fail(

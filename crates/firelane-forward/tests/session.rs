@@ -231,12 +231,7 @@ fn hostile_bytes_end_the_connection_by_name() {
     fails(&[0x93, 0xa1, b't', 0xca, 0, 0, 0, 0, 0x80], "time");
     fails(&[0x93, 0xa1, b't', 0xff, 0x80], "time");
     fails(&[0x92, 0xa1, b't', 0xc4, 0], "entry");
-    let deep = [
-        vec![0x93, 0xa1, b't', 1],
-        vec![0x81, 0xa1, b'a'].repeat(40),
-        vec![1],
-    ]
-    .concat();
+    let deep = [vec![0x93, 0xa1, b't', 1], [0x81, 0xa1, b'a'].repeat(40), vec![1]].concat();
     fails(&deep, "msgpack");
 }
 

@@ -57,6 +57,7 @@ pub struct Config {
     #[serde(default)]
     flush_on_startup: OnOff,
     /// A switch of Fluent Bit's own tests: no effect.
+    #[expect(dead_code, reason = "named in a warning")]
     test_hang_on_exit: Option<OnOff>,
 }
 

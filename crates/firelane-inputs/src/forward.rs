@@ -62,13 +62,16 @@ pub struct Config {
     #[serde(default, rename = "security.users")]
     users: Vec<Words<2>>,
     /// Buffers grow by themselves: no effect.
+    #[expect(dead_code, reason = "named in a warning")]
     buffer_chunk_size: Option<ByteSize>,
     /// Largest message, payload and decompressed payload.
     #[serde(default = "default_max")]
     buffer_max_size: ByteSize,
     /// Every connection is a task of its own: no effect.
+    #[expect(dead_code, reason = "named in a warning")]
     workers: Option<u32>,
     /// Used by clients only: no effect.
+    #[expect(dead_code, reason = "named in a warning")]
     host: Option<String>,
 }
 

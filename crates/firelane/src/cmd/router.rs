@@ -20,14 +20,14 @@ pub(crate) type Outcome = (Exit, Stage);
 
 /// Runs, or checks with `--dry-run`.
 pub(crate) fn run(args: &RouterArgs) -> Outcome {
-    if let Some(folder) = &args.workdir {
-        if let Err(error) = std::env::set_current_dir(folder) {
-            crate::report::usage(&format!(
-                "cannot change to folder `{}`: {error}",
-                folder.display()
-            ));
-            return (Exit::NoInput, Stage::Load);
-        }
+    if let Some(folder) = &args.workdir
+        && let Err(error) = std::env::set_current_dir(folder)
+    {
+        crate::report::usage(&format!(
+            "cannot change to folder `{}`: {error}",
+            folder.display()
+        ));
+        return (Exit::NoInput, Stage::Load);
     }
     let prepared = match prepare(args) {
         Ok(prepared) => prepared,
