@@ -1,5 +1,5 @@
-//! Cuts the log into batches: by group, to an output's limits. The one tested place where a destination's limits on
-//! count, bytes and time span are kept.
+//! Cuts the log into batches: by group, to an output's limits. The one tested place where a destination's
+//! limits on count, bytes and time span are kept.
 
 use std::collections::HashMap;
 use std::sync::Arc;

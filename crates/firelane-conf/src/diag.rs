@@ -58,8 +58,8 @@ impl Class {
 /// One message for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Stable code, `FL` and four digits: 01 grammar and files, 02 plugins and core properties, 03 properties and
-    /// values, 04 warnings.
+    /// Stable code, `FL` and four digits: 01 grammar and files, 02 plugins and core properties, 03 properties
+    /// and values, 04 warnings.
     pub code: &'static str,
     /// How bad it is.
     pub severity: Severity,

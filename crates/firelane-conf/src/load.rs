@@ -1,4 +1,5 @@
-//! Loads a configuration: the main file, what it includes, the parser files it names; then replaces variables.
+//! Loads a configuration: the main file, what it includes, the parser files it names; then replaces
+//! variables.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -213,8 +214,8 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Includes a path or glob: relative to the working directory and then the main file's folder (classic), or to
-    /// the including file's folder (YAML).
+    /// Includes a path or glob: relative to the working directory and then the main file's folder (classic),
+    /// or to the including file's folder (YAML).
     fn include(&mut self, path: &Spanned<String>, folder: Option<&Path>) {
         let text = path.value.trim_matches('"');
         let base = folder.unwrap_or(&self.base).to_path_buf();
@@ -309,7 +310,8 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Reads the files that `Parsers_File` names: relative to the working directory, then to the main file's folder.
+    /// Reads the files that `Parsers_File` names: relative to the working directory, then to the main file's
+    /// folder.
     fn parser_files(&mut self) {
         let entries = self
             .config

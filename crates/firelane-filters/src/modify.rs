@@ -452,12 +452,16 @@ mod tests {
 
     #[test]
     fn mistakes_stop_the_start() {
-        fails(&PLUGIN, "Rename onlyone", "`rename` takes two words, not 1");
-        fails(&PLUGIN, "Set k a b", "`set` takes two words, not 3");
+        fails(
+            &PLUGIN,
+            "Rename onlyone",
+            "`rename` takes two words, not 1: `onlyone`",
+        );
+        fails(&PLUGIN, "Set k a b", "`set` takes two words, not 3: `k a b`");
         fails(
             &PLUGIN,
             "Condition Key_exists",
-            "condition `key_exists` takes one word, not 0",
+            "condition `key_exists` takes one word, not 0: `Key_exists`",
         );
         fails(&PLUGIN, "Condition Sometimes x", "`sometimes` is no condition");
     }

@@ -57,8 +57,8 @@ fn open() -> Session {
     )
 }
 
-/// Scenario: the steps of every golden case of a plain TCP connection. Guarantees: as many events, in order, with their
-/// times; the acks that are expected; closed where it says closed.
+/// Scenario: the steps of every golden case of a plain TCP connection. Guarantees: as many events, in order,
+/// with their times; the acks that are expected; closed where it says closed.
 #[test]
 fn golden_cases() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors/forward");

@@ -1,9 +1,9 @@
-//! `forward`: the Forward protocol over TCP or a unix socket, as Docker's `fluentd` driver, Fluentd, Fluent Bit and the
-//! fluent-logger clients speak it.
+//! `forward`: the Forward protocol over TCP or a unix socket, as Docker's `fluentd` driver, Fluentd, Fluent
+//! Bit and the fluent-logger clients speak it.
 //!
-//! Limits: a message or payload of at most `buffer_max_size`. Under back-pressure it stops reading and keeps every
-//! connection (Fluent Bit closes them all). Acks are sent when the records are in the log. A fault ends the one
-//! connection it came from; what came before it is kept. Not here: UDP heartbeats.
+//! Limits: a message or payload of at most `buffer_max_size`. Under back-pressure it stops reading and keeps
+//! every connection (Fluent Bit closes them all). Acks are sent when the records are in the log. A fault ends
+//! the one connection it came from; what came before it is kept. Not here: UDP heartbeats.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -15,7 +15,7 @@ use firelane_conf::Diagnostic;
 use firelane_conf::units::{ByteSize, OnOff, Secret, Words};
 use firelane_core::{
     AckOn, BoxFuture, BuildCx, Input, InputConfig, InputCx, InputError, InputPlugin, Reason, Stability,
-    Ticket,
+    Ticket, TicketError,
 };
 use firelane_forward::{Auth, Run, ServerOptions, Session, write_ack};
 use firelane_net::Stream;
@@ -221,6 +221,14 @@ impl Tags {
 /// Runs whose ack is still owed; beyond this many the connection is not read.
 const ACKS_MAX: usize = 256;
 
+/// Waits until the ticket closes; without one, for ever.
+async fn closed(ticket: Option<&Ticket>) -> Result<(), TicketError> {
+    match ticket {
+        Some(ticket) => ticket.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
 struct Connection {
     stream: Stream,
     session: Session,
@@ -282,7 +290,7 @@ impl Connection {
             let front = self.acks.front().map(|(ticket, _)| ticket.clone());
             let got = tokio::select! {
                 got = read(&mut self.stream, self.session.input(), cx), if may_read => got?,
-                closed = async { match &front { Some(ticket) => ticket.wait().await, None => std::future::pending().await } } => {
+                closed = closed(front.as_ref()) => {
                     // Records that were given up are not acknowledged, nor is anything behind them.
                     closed.map_err(|_| End::Stopped)?;
                     self.write_acks();
