@@ -1,8 +1,8 @@
 //! The Forward protocol without I/O: bytes go in, runs of events and owed bytes come out.
 //!
 //! ```text
-//! read ──▶ Session::input ──receive──▶ Run { tag, records, acks }   (a run: one tag, to 64 KiB or one payload)
-//!                          └─transmit──▶ HELO, PONG                 acks are written when the run's ticket closes
+//! read ──▶ Session::input ──receive──▶ Run { tag, records, acks }   (one tag, to 64 KiB or one payload)
+//!                          └─transmit──▶ HELO, PONG                 acks: once the run's ticket has closed
 //! ```
 //!
 //! Limits: a message, a packed payload and what it decompresses to are at most
