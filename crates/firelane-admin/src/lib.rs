@@ -1,8 +1,8 @@
 //! The monitoring server: Fluent Bit's API v1 and v2, and our own health checks beside it.
 //!
-//! It listens where `http_listen`/`http_port` say; without `http_listen` on loopback alone (Fluent Bit: on every
-//! address), because it can reload the configuration. Limits: requests of at most 16 KiB, no keep-alive state of its
-//! own. It only reads counters, so it cannot slow the data path. Source of the API:
+//! It listens where `http_listen`/`http_port` say; without `http_listen` on loopback alone (Fluent Bit: on
+//! every address), because it can reload the configuration. Limits: requests of at most 16 KiB, no keep-alive
+//! state of its own. It only reads counters, so it cannot slow the data path. Source of the API:
 //! <https://docs.fluentbit.io/manual/administration/monitoring>.
 
 mod health;

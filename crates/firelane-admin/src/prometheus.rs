@@ -1,4 +1,5 @@
-//! The Prometheus text: an interface that users parse (`exec` with `curl | grep`), written by hand and sorted.
+//! The Prometheus text: an interface that users parse (`exec` with `curl | grep`), written by hand and
+//! sorted.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use firelane_core::Reason;
+use firelane_core::{Counter, Reason};
 
 use crate::Admin;
 
@@ -57,6 +58,12 @@ impl Page {
         );
     }
 
+    fn counters(&mut self, instance: &str, counters: &[(&str, &Counter)]) {
+        for (name, counter) in counters {
+            self.counter(name, instance, counter.get());
+        }
+    }
+
     fn gauge(&mut self, name: &str, instance: &str, value: f64) {
         self.add(name, "gauge", "Fluentbit metrics.", &[("name", instance)], value);
     }
@@ -96,166 +103,111 @@ fn escape(value: &str) -> String {
 fn v1_page(admin: &Admin) -> Page {
     let mut page = Page::default();
     for input in admin.status.inputs() {
-        page.counter(
-            "fluentbit_input_records_total",
-            &input.name,
-            input.counts.records.get(),
-        );
-        page.counter(
-            "fluentbit_input_bytes_total",
-            &input.name,
-            input.counts.bytes.get(),
-        );
+        let counts = &input.counts;
+        let counters = [
+            ("fluentbit_input_records_total", &counts.records),
+            ("fluentbit_input_bytes_total", &counts.bytes),
+        ];
+        page.counters(&input.name, &counters);
     }
     for filter in admin.status.filters() {
-        let (name, counts) = (&filter.name, &filter.counts);
-        page.counter("fluentbit_filter_records_total", name, counts.records.get());
-        page.counter("fluentbit_filter_bytes_total", name, counts.bytes.get());
-        page.counter(
-            "fluentbit_filter_add_records_total",
-            name,
-            counts.add_records.get(),
-        );
-        page.counter(
-            "fluentbit_filter_drop_records_total",
-            name,
-            counts.drop_records.get(),
-        );
-        page.counter("fluentbit_filter_drop_bytes_total", name, counts.drop_bytes.get());
+        let counts = &filter.counts;
+        let counters = [
+            ("fluentbit_filter_records_total", &counts.records),
+            ("fluentbit_filter_bytes_total", &counts.bytes),
+            ("fluentbit_filter_add_records_total", &counts.add_records),
+            ("fluentbit_filter_drop_records_total", &counts.drop_records),
+            ("fluentbit_filter_drop_bytes_total", &counts.drop_bytes),
+        ];
+        page.counters(&filter.name, &counters);
     }
     for output in admin.status.outputs() {
         let (name, counts) = (&output.name, &output.counts);
-        page.counter(
-            "fluentbit_output_proc_records_total",
-            name,
-            counts.proc_records.get(),
-        );
-        page.counter("fluentbit_output_proc_bytes_total", name, counts.proc_bytes.get());
-        page.counter("fluentbit_output_errors_total", name, counts.errors.get());
-        page.counter("fluentbit_output_retries_total", name, counts.retries.get());
-        page.counter(
-            "fluentbit_output_retries_failed_total",
-            name,
-            counts.retries_failed.get(),
-        );
-        page.counter(
-            "fluentbit_output_dropped_records_total",
-            name,
-            counts.dropped.total(),
-        );
-        page.counter(
-            "fluentbit_output_retried_records_total",
-            name,
-            counts.retried_records.get(),
-        );
+        let counters = [
+            ("fluentbit_output_proc_records_total", &counts.proc_records),
+            ("fluentbit_output_proc_bytes_total", &counts.proc_bytes),
+            ("fluentbit_output_errors_total", &counts.errors),
+            ("fluentbit_output_retries_total", &counts.retries),
+            ("fluentbit_output_retries_failed_total", &counts.retries_failed),
+            ("fluentbit_output_retried_records_total", &counts.retried_records),
+        ];
+        page.counters(name, &counters);
+        let dropped = counts.dropped.total();
+        page.counter("fluentbit_output_dropped_records_total", name, dropped);
     }
     let uptime = admin.status.uptime().as_secs() as f64;
-    page.add(
-        "fluentbit_uptime",
-        "counter",
-        "Number of seconds that Fluent Bit has been running.",
-        &[],
-        uptime,
-    );
+    let help = "Number of seconds that Fluent Bit has been running.";
+    page.add("fluentbit_uptime", "counter", help, &[], uptime);
     let help = "Start time of the process since unix epoch in seconds.";
-    page.add(
-        "process_start_time_seconds",
-        "gauge",
-        help,
-        &[],
-        admin.started.floor(),
-    );
+    let started = admin.started.floor();
+    page.add("process_start_time_seconds", "gauge", help, &[], started);
     let labels = [("version", admin.settings.version), ("edition", "firelane")];
-    page.add(
-        "fluentbit_build_info",
-        "gauge",
-        "Build version information.",
-        &labels,
-        1.0,
-    );
+    let help = "Build version information.";
+    page.add("fluentbit_build_info", "gauge", help, &labels, 1.0);
     page
 }
 
 /// The series that v2 has beside those of v1; ours start with `firelane_`.
 fn v2_page(admin: &Admin) -> Page {
     let mut page = v1_page(admin);
+    v2_inputs(&mut page, admin);
+    v2_outputs(&mut page, admin);
+    v2_engine(&mut page, admin);
+    page
+}
+
+fn v2_inputs(page: &mut Page, admin: &Admin) {
     for input in admin.status.inputs() {
         let (name, counts) = (&input.name, &input.counts);
-        page.gauge(
-            "fluentbit_input_ingestion_paused",
-            name,
-            counts.paused.get() as f64,
-        );
-        page.gauge(
-            "fluentbit_input_storage_overlimit",
-            name,
-            f64::from(u8::from(input.over_limit)),
-        );
-        page.gauge(
-            "fluentbit_input_storage_memory_bytes",
-            name,
-            input.mem_bytes as f64,
-        );
-        page.counter(
-            "fluentbit_input_files_opened_total",
-            name,
-            counts.files_opened.get(),
-        );
-        page.counter(
-            "fluentbit_input_files_closed_total",
-            name,
-            counts.files_closed.get(),
-        );
-        page.counter(
-            "fluentbit_input_files_rotated_total",
-            name,
-            counts.files_rotated.get(),
-        );
-        page.counter(
-            "firelane_input_received_records_total",
-            name,
-            counts.received.get(),
-        );
-        page.counter("firelane_input_connections_total", name, counts.connections.get());
-        page.counter("firelane_input_faults_total", name, counts.faults.get());
-        page.counter("firelane_input_pauses_total", name, counts.pauses.get());
+        let over = f64::from(u8::from(input.over_limit));
+        page.gauge("fluentbit_input_storage_overlimit", name, over);
+        let memory = input.mem_bytes as f64;
+        page.gauge("fluentbit_input_storage_memory_bytes", name, memory);
+        let paused = counts.paused.get() as f64;
+        page.gauge("fluentbit_input_ingestion_paused", name, paused);
+        let counters = [
+            ("fluentbit_input_files_opened_total", &counts.files_opened),
+            ("fluentbit_input_files_closed_total", &counts.files_closed),
+            ("fluentbit_input_files_rotated_total", &counts.files_rotated),
+            ("firelane_input_received_records_total", &counts.received),
+            ("firelane_input_connections_total", &counts.connections),
+            ("firelane_input_faults_total", &counts.faults),
+            ("firelane_input_pauses_total", &counts.pauses),
+        ];
+        page.counters(name, &counters);
         dropped(
-            &mut page,
+            page,
             "firelane_input_dropped_records_total",
             name,
             &counts.dropped,
         );
     }
+}
+
+fn v2_outputs(page: &mut Page, admin: &Admin) {
     for output in admin.status.outputs() {
         let (name, counts) = (&output.name, &output.counts);
-        page.counter("firelane_output_routed_records_total", name, counts.routed.get());
-        page.counter(
-            "firelane_output_ambiguous_chunks_total",
-            name,
-            counts.ambiguous.get(),
-        );
-        page.gauge(
-            "firelane_output_retained_bytes",
-            name,
-            counts.retained_bytes.get() as f64,
-        );
-        page.gauge(
-            "firelane_output_in_flight_chunks",
-            name,
-            counts.in_flight.get() as f64,
-        );
-        page.gauge(
-            "firelane_output_oldest_unsent_seconds",
-            name,
-            output.oldest.as_secs_f64(),
-        );
+        let counters = [
+            ("firelane_output_routed_records_total", &counts.routed),
+            ("firelane_output_ambiguous_chunks_total", &counts.ambiguous),
+        ];
+        page.counters(name, &counters);
+        let retained = counts.retained_bytes.get() as f64;
+        page.gauge("firelane_output_retained_bytes", name, retained);
+        let in_flight = counts.in_flight.get() as f64;
+        page.gauge("firelane_output_in_flight_chunks", name, in_flight);
+        let oldest = output.oldest.as_secs_f64();
+        page.gauge("firelane_output_oldest_unsent_seconds", name, oldest);
         dropped(
-            &mut page,
+            page,
             "firelane_output_dropped_records_total",
             name,
             &counts.dropped,
         );
     }
+}
+
+fn v2_engine(page: &mut Page, admin: &Admin) {
     let ledger = admin.status.ingest_ledger();
     let sides = [
         ("received", ledger.received),
@@ -263,46 +215,36 @@ fn v2_page(admin: &Admin) -> Page {
         ("unrouted", ledger.unrouted),
     ];
     for (door, value) in sides {
+        let (metric, labels) = ("firelane_ingest_records_total", [("door", door)]);
         let help = "Records by the door they took into the log.";
-        page.add(
-            "firelane_ingest_records_total",
-            "counter",
-            help,
-            &[("door", door)],
-            value as f64,
-        );
+        page.add(metric, "counter", help, &labels, value as f64);
     }
     let log = admin.status.log();
-    page.add(
-        "fluentbit_storage_mem_chunks",
-        "gauge",
-        "Chunks in memory.",
-        &[],
-        log.frames as f64,
-    );
-    page.add(
-        "firelane_memory_bytes",
-        "gauge",
-        "Bytes of records in memory.",
-        &[],
-        log.used as f64,
-    );
-    page.add(
-        "firelane_memory_limit_bytes",
-        "gauge",
-        "Budget for records in memory.",
-        &[],
-        log.limit as f64,
-    );
-    let help = "Reloads of the configuration.";
-    page.add(
-        "fluentbit_hot_reloaded_times",
-        "gauge",
-        help,
-        &[],
-        admin.status.reloads() as f64,
-    );
-    page
+    let gauges = [
+        (
+            "fluentbit_storage_mem_chunks",
+            "Chunks in memory.",
+            log.frames as f64,
+        ),
+        (
+            "firelane_memory_bytes",
+            "Bytes of records in memory.",
+            log.used as f64,
+        ),
+        (
+            "firelane_memory_limit_bytes",
+            "Budget for records in memory.",
+            log.limit as f64,
+        ),
+        (
+            "fluentbit_hot_reloaded_times",
+            "Reloads of the configuration.",
+            admin.status.reloads() as f64,
+        ),
+    ];
+    for (metric, help, value) in gauges {
+        page.add(metric, "gauge", help, &[], value);
+    }
 }
 
 fn dropped(page: &mut Page, metric: &str, instance: &str, counts: &firelane_core::counts::Dropped) {

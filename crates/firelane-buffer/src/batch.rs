@@ -1,5 +1,5 @@
-//! Cuts the log into batches: by group, to an output's limits. The one tested place where a destination's limits on
-//! count, bytes and time span are kept.
+//! Cuts the log into batches: by group, to an output's limits. The one tested place where a destination's
+//! limits on count, bytes and time span are kept.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -91,11 +91,11 @@ impl<G: Guard> Batcher<G> {
                 let mut index = 0;
                 for event in frame.records.events() {
                     let key = key_of(&frame.tag, &event);
-                    if run.as_ref().is_none_or(|(open, _)| *open != key) {
-                        if let Some((open, from)) = run.replace((key, index)) {
-                            let records = frame.records.slice(from, index);
-                            self.add(open, partition, frame, (from, &records), now, closed);
-                        }
+                    if run.as_ref().is_none_or(|(open, _)| *open != key)
+                        && let Some((open, from)) = run.replace((key, index))
+                    {
+                        let records = frame.records.slice(from, index);
+                        self.add(open, partition, frame, (from, &records), now, closed);
                     }
                     index += 1;
                 }
@@ -162,10 +162,10 @@ impl<G: Guard> Batcher<G> {
     }
 
     fn close(&mut self, key: &GroupKey, closed: &mut Vec<Claim<G>>) {
-        if let Some((key, open)) = self.open.remove_entry(key) {
-            if !open.parts.is_empty() {
-                closed.push(Claim::new(key, open.parts));
-            }
+        if let Some((key, open)) = self.open.remove_entry(key)
+            && !open.parts.is_empty()
+        {
+            closed.push(Claim::new(key, open.parts));
         }
     }
 

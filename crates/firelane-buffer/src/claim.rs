@@ -57,7 +57,8 @@ impl<G: Guard> ClaimPart<G> {
     }
 }
 
-/// A batch that one route must deliver, or give up by name. Consumed by [`Claim::settle`] or [`Claim::split`].
+/// A batch that one route must deliver, or give up by name. Consumed by [`Claim::settle`] or
+/// [`Claim::split`].
 #[derive(Debug)]
 #[must_use = "a claim must be settled"]
 pub struct Claim<G> {
@@ -128,8 +129,8 @@ impl<G: Guard> Claim<G> {
         self.parts.iter().for_each(&mut settle);
     }
 
-    /// The records in `done` (indexes in the claim) have left: calls `settle` for their runs and gives the claim on
-    /// the rest, if any.
+    /// The records in `done` (indexes in the claim) have left: calls `settle` for their runs and gives the
+    /// claim on the rest, if any.
     pub fn split(self, done: &RecordSet, mut settle: impl FnMut(&ClaimPart<G>)) -> Option<Self> {
         let mut rest = Vec::new();
         let mut base = 0;

@@ -7,8 +7,8 @@ use firelane_record::set::IntervalSet;
 use crate::frame::{Frame, Guard};
 use crate::partition::Partition;
 
-/// The settled record numbers of one route in one partition. Its low-water mark is the first record that is not
-/// settled.
+/// The settled record numbers of one route in one partition. Its low-water mark is the first record that is
+/// not settled.
 #[derive(Debug, Default)]
 pub struct Cursor {
     settled: IntervalSet,
@@ -25,7 +25,8 @@ impl Cursor {
         self.settled.insert(range);
     }
 
-    /// Settles the records `from..to` (indexes in the frame). True when this settled the frame for this route.
+    /// Settles the records `from..to` (indexes in the frame). True when this settled the frame for this
+    /// route.
     pub fn settle<G: Guard>(
         &mut self,
         partition: &Partition<G>,

@@ -63,7 +63,8 @@ impl RealDisk {
         })
     }
 
-    /// Names come from this program, never from a tag; a separator in one would be a bug that must not escape.
+    /// Names come from this program, never from a tag; a separator in one would be a bug that must not
+    /// escape.
     fn path(&self, name: &str) -> io::Result<PathBuf> {
         if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']) {
             return Err(io::Error::new(

@@ -4,15 +4,17 @@
 //!  inputs ──append──▶ Partition: frame frame frame frame …      (a frame: one run of one tag)
 //!                        ▲ Cursor of route A   ▲ Cursor of route B
 //!                        │ read                │
-//!                     Batcher: cuts to Limits, by group ──▶ Claim ──▶ delivered ──▶ settle ──▶ frame released
+//!                     Batcher: cuts to Limits, by group ──▶ Claim ─▶ delivered ─▶ settle ─▶ frame released
 //! ```
 //!
-//! - A frame is released, and its guard with it, when every route it was routed to has settled all its records.
+//! - A frame is released, and its guard with it, when every route it was routed to has settled all its
+//!   records.
 //! - What a route has settled is an interval set over the partition's record numbers ([`Cursor`]).
 //! - A [`Claim`] is a duty: it is settled by value, wholly or in part.
 //!
-//! Frames are in memory. The disk form reads and writes through [`Disk`] and takes the place of the frames' bytes;
-//! cursors, batches and claims stay as they are. Not here: tokio, clocks (times are arguments), threads.
+//! Frames are in memory. The disk form reads and writes through [`Disk`] and takes the place of the frames'
+//! bytes; cursors, batches and claims stay as they are. Not here: tokio, clocks (times are arguments),
+//! threads.
 
 pub mod batch;
 pub mod claim;

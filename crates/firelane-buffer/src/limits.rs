@@ -11,8 +11,8 @@ pub enum Order {
     Any,
 }
 
-/// The limits that chunks are cut to. The engine never hands out a chunk beyond them, except that one record is
-/// never split.
+/// The limits that chunks are cut to. The engine never hands out a chunk beyond them, except that one record
+/// is never split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of raw records in a chunk.

@@ -7,7 +7,8 @@ use firelane_record::{Records, Tag};
 
 use crate::frame::{Frame, Guard, Place, RouteId, Routing};
 
-/// Frames in memory, in the order of their append. The lock is held for a push or a few clones, never for I/O.
+/// Frames in memory, in the order of their append. The lock is held for a push or a few clones, never for
+/// I/O.
 #[derive(Debug)]
 pub struct Partition<G> {
     state: Mutex<State<G>>,
@@ -112,8 +113,8 @@ impl<G: Guard> Partition<G> {
         }
     }
 
-    /// Reads frames for `route` into `out`, about `bytes_max` of them, and says how many bytes are left unread. Also
-    /// sets when the next append wakes the route: at `wake_at` unread bytes.
+    /// Reads frames for `route` into `out`, about `bytes_max` of them, and says how many bytes are left
+    /// unread. Also sets when the next append wakes the route: at `wake_at` unread bytes.
     ///
     /// `passed` is called with the record range of every frame that is not for this route.
     pub fn read(
@@ -154,7 +155,8 @@ impl<G: Guard> Partition<G> {
         reader.unread
     }
 
-    /// Wakes `route` at the next append that brings its unread bytes to `wake_at`; true when they are there already.
+    /// Wakes `route` at the next append that brings its unread bytes to `wake_at`; true when they are there
+    /// already.
     pub fn wake_at(&self, route: RouteId, wake_at: usize) -> bool {
         let mut state = self.lock();
         let Some(reader) = state.readers.get_mut(usize::from(route.0)) else {

@@ -1,5 +1,6 @@
-//! The log against a model: whatever is appended and however it is cut, every route gets each of its records exactly
-//! once and in order per group, no batch breaks a limit, and frames are released when all routes have settled them.
+//! The log against a model: whatever is appended and however it is cut, every route gets each of its records
+//! exactly once and in order per group, no batch breaks a limit, and frames are released when all routes have
+//! settled them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -149,8 +150,8 @@ proptest! {
             for claim in read_all(&world, route, limits, &mut cursor) {
                 check_limits(&claim, &limits);
                 let GroupKey::Tag(tag) = claim.key().clone() else { panic!("grouped by tag") };
-                let numbers: Vec<u32> =
-                    claim.parts().iter().flat_map(|part| part.records().events()).map(|e| number(e.body)).collect();
+                let events = claim.parts().iter().flat_map(|part| part.records().events());
+                let numbers: Vec<u32> = events.map(|event| number(event.body)).collect();
                 got.entry(tag.as_bytes()[0] - b'a').or_default().extend(&numbers);
                 // Some records of the chunk are done at first; the rest comes again, and only the rest.
                 let mut done = RecordSet::none();

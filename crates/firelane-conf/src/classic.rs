@@ -152,12 +152,13 @@ impl<'a> Line<'a> {
             return Err(self.error("FL0103", "invalid indentation level", body, &help));
         }
         let Some((key, rest)) = body.split_once(' ') else {
-            let reason = "undefined value - check config is in UTF-8 and that every key has a value";
+            let key = body.split('\t').next().unwrap_or(body);
+            let reason = format!("undefined value - property `{key}` has no value");
             let help = match body.contains('\t') {
                 true => "put a blank between key and value: a tab does not separate them",
                 false => "write `key value`, or delete the line",
             };
-            return Err(self.error("FL0104", reason, body, help));
+            return Err(self.error("FL0104", &reason, body, help));
         };
         let value = rest.trim();
         if value.is_empty() {

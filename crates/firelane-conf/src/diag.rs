@@ -21,7 +21,9 @@ pub enum Severity {
 pub enum Class {
     /// The text does not follow the grammar.
     Grammar,
-    /// A file cannot be read, or an include fails.
+    /// A file that was named is missing or cannot be read.
+    NoFile,
+    /// An include that cannot be: a circle, too many, a mix of formats.
     Include,
     /// A section lacks what it needs to be a plugin.
     Missing,
@@ -38,12 +40,17 @@ pub enum Class {
 }
 
 impl Class {
-    /// Whether Fluent Bit meets it while it reads the configuration (exit code 1) and not while it initialises plugins
-    /// (255).
+    /// Whether Fluent Bit meets it while it reads the configuration (exit code 1) and not while it
+    /// initialises plugins (255).
     pub fn is_load(self) -> bool {
         matches!(
             self,
-            Self::Grammar | Self::Include | Self::Missing | Self::UnknownPlugin | Self::CoreValue
+            Self::Grammar
+                | Self::NoFile
+                | Self::Include
+                | Self::Missing
+                | Self::UnknownPlugin
+                | Self::CoreValue
         )
     }
 }
@@ -51,8 +58,8 @@ impl Class {
 /// One message for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Stable code, `FL` and four digits: 01 grammar and files, 02 plugins and core properties, 03 properties and
-    /// values, 04 warnings.
+    /// Stable code, `FL` and four digits: 01 grammar and files, 02 plugins and core properties, 03 properties
+    /// and values, 04 warnings.
     pub code: &'static str,
     /// How bad it is.
     pub severity: Severity,

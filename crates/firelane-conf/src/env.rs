@@ -53,8 +53,8 @@ impl<'a> Variables<'a> {
         }
     }
 
-    /// Replaces the variables in `text`. Names that are unset or empty and have no default become nothing and go to
-    /// `unset`. As in Fluent Bit, a `}` before the first `${` turns the replacement off.
+    /// Replaces the variables in `text`. Names that are unset or empty and have no default become nothing and
+    /// go to `unset`. As in Fluent Bit, a `}` before the first `${` turns the replacement off.
     pub fn replace(&self, text: &str, unset: &mut Vec<String>) -> String {
         let Some(first) = text.find("${") else {
             return text.to_string();

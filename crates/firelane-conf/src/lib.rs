@@ -1,11 +1,12 @@
 //! Configuration: text to a tree with places, to typed values, and back to text.
 //!
 //! ```text
-//! files ──classic | yaml──▶ Config (sections, entries, every one with file:line:column) ──Section::parse──▶ typed
+//! files ──classic | yaml──▶ Config (sections, entries, all with file:line:column) ──Section::parse──▶ typed
 //! ```
 //!
-//! Both of Fluent Bit's grammars behave as it does, including its limits, except that every error is listed and not
-//! only the first, and that each one names its place. Not here: which plugins exist and what they accept.
+//! Both of Fluent Bit's grammars behave as it does, including its limits, except that every error is listed
+//! and not only the first, and that each one names its place. Not here: which plugins exist and what they
+//! accept.
 
 pub mod diag;
 pub mod span;

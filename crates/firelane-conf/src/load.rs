@@ -1,6 +1,8 @@
-//! Loads a configuration: the main file, what it includes, the parser files it names; then replaces variables.
+//! Loads a configuration: the main file, what it includes, the parser files it names; then replaces
+//! variables.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::classic::{self, Item};
@@ -74,6 +76,20 @@ fn is_yaml(path: &Path) -> bool {
         .is_some_and(|ending| ending == "yaml" || ending == "yml")
 }
 
+/// Why a file cannot be read, and what to do about it.
+fn unreadable(error: &io::Error) -> (String, &'static str) {
+    let (reason, help) = match error.kind() {
+        io::ErrorKind::NotFound => ("no such file", "check the path"),
+        io::ErrorKind::PermissionDenied => {
+            ("permission denied", "let this user read the file and its folder")
+        }
+        io::ErrorKind::IsADirectory => ("it is a folder", "name a file in it"),
+        io::ErrorKind::InvalidData => ("it is not UTF-8 text", "save it as UTF-8"),
+        _ => return (error.to_string(), "check that it is a readable text file"),
+    };
+    (reason.to_string(), help)
+}
+
 impl<'a> Loader<'a> {
     fn new(path: &Path, files: &'a dyn Files, env: &'a dyn Env) -> Self {
         Self {
@@ -97,7 +113,7 @@ impl<'a> Loader<'a> {
             );
             let help = "check the path, relative to the working directory";
             self.errors
-                .push(Diagnostic::error("FL0106", Class::Include, message).help(help));
+                .push(Diagnostic::error("FL0106", Class::NoFile, message).help(help));
             return;
         }
         self.file(path, None);
@@ -106,22 +122,24 @@ impl<'a> Loader<'a> {
 
     /// Reads one file and what it includes.
     fn file(&mut self, path: &Path, from: Option<Span>) {
-        let fail = |message: String, help: &str| {
-            let error = Diagnostic::error("FL0106", Class::Include, message).help(help);
+        let fail = |class: Class, message: String, help: &str| {
+            let error = Diagnostic::error("FL0106", class, message).help(help);
             from.map_or(error.clone(), |span| error.at(span))
         };
-        if let Some(identity) = self.files.identity(path) {
-            if !self.seen.insert(identity) {
-                let message = format!("file `{}` is included twice", path.display());
-                self.errors.push(fail(
-                    message,
-                    "a file may be included once: look for a circle of includes",
-                ));
-                return;
-            }
+        if let Some(identity) = self.files.identity(path)
+            && !self.seen.insert(identity)
+        {
+            let message = format!("file `{}` is included twice", path.display());
+            self.errors.push(fail(
+                Class::Include,
+                message,
+                "a file may be included once: look for a circle of includes",
+            ));
+            return;
         }
         if self.seen.len() > INCLUDES_MAX {
             self.errors.push(fail(
+                Class::Include,
                 format!("more than {INCLUDES_MAX} files are included"),
                 "include fewer files",
             ));
@@ -130,11 +148,9 @@ impl<'a> Loader<'a> {
         let text = match self.files.read(path) {
             Ok(text) => text,
             Err(error) => {
-                let message = format!("could not read file `{}`: {error}", path.display());
-                self.errors.push(fail(
-                    message,
-                    "check that it exists, is UTF-8 text and may be read",
-                ));
+                let (reason, help) = unreadable(&error);
+                let message = format!("could not read file `{}`: {reason}", path.display());
+                self.errors.push(fail(Class::NoFile, message, help));
                 return;
             }
         };
@@ -198,8 +214,8 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Includes a path or glob: relative to the working directory and then the main file's folder (classic), or to
-    /// the including file's folder (YAML).
+    /// Includes a path or glob: relative to the working directory and then the main file's folder (classic),
+    /// or to the including file's folder (YAML).
     fn include(&mut self, path: &Spanned<String>, folder: Option<&Path>) {
         let text = path.value.trim_matches('"');
         let base = folder.unwrap_or(&self.base).to_path_buf();
@@ -211,8 +227,12 @@ impl<'a> Loader<'a> {
                         self.checked_include(&file, path.span, folder.is_some());
                     }
                 }
-                Ok(_) => self.include_error(path.span, format!("no file matches `{text}`")),
-                Err(error) => self.include_error(path.span, format!("bad pattern `{text}`: {error}")),
+                Ok(_) => self.include_error(Class::NoFile, path.span, format!("no file matches `{text}`")),
+                Err(error) => self.include_error(
+                    Class::Include,
+                    path.span,
+                    format!("bad pattern `{text}`: {error}"),
+                ),
             }
             return;
         }
@@ -225,7 +245,10 @@ impl<'a> Loader<'a> {
         };
         match candidates.iter().find(|candidate| self.files.exists(candidate)) {
             Some(found) => self.checked_include(&found.clone(), path.span, folder.is_some()),
-            None => self.include_error(path.span, format!("included file `{text}` does not exist")),
+            None => {
+                let text = format!("included file `{text}` does not exist");
+                self.include_error(Class::NoFile, path.span, text);
+            }
         }
     }
 
@@ -237,20 +260,17 @@ impl<'a> Loader<'a> {
                 "`{}` cannot be included: classic and YAML files do not mix",
                 path.display()
             );
-            self.include_error(span, text);
+            self.include_error(Class::Include, span, text);
         }
     }
 
-    fn include_error(&mut self, span: Span, message: String) {
-        let help = format!(
-            "paths are relative to the working directory or to `{}`",
-            self.base.display()
-        );
-        self.errors.push(
-            Diagnostic::error("FL0106", Class::Include, message)
-                .at(span)
-                .help(help),
-        );
+    fn include_error(&mut self, class: Class, span: Span, message: String) {
+        let help = match class {
+            Class::NoFile => "paths are relative to the working directory, or to the folder of the main file",
+            _ => "name a file, or a pattern with `*`, in the format of the file that includes it",
+        };
+        self.errors
+            .push(Diagnostic::error("FL0106", class, message).at(span).help(help));
     }
 
     /// A variable; `file://path` stands for the file's content.
@@ -259,9 +279,10 @@ impl<'a> Loader<'a> {
             Some(path) => match self.files.read(Path::new(path)) {
                 Ok(text) => text.trim_end_matches(['\n', '\r']).to_string(),
                 Err(error) => {
-                    let text = format!("variable `{name}`: could not read file `{path}`: {error}");
+                    let (reason, help) = unreadable(&error);
+                    let text = format!("variable `{name}`: could not read file `{path}`: {reason}");
                     self.errors
-                        .push(Diagnostic::error("FL0108", Class::Include, text));
+                        .push(Diagnostic::error("FL0108", Class::NoFile, text).help(help));
                     return;
                 }
             },
@@ -289,7 +310,8 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Reads the files that `Parsers_File` names: relative to the working directory, then to the main file's folder.
+    /// Reads the files that `Parsers_File` names: relative to the working directory, then to the main file's
+    /// folder.
     fn parser_files(&mut self) {
         let entries = self
             .config
@@ -321,7 +343,7 @@ impl<'a> Loader<'a> {
                     let text = format!("parsers file `{text}` does not exist");
                     let help =
                         "check the path; the usual parsers (json, apache2, nginx, docker …) are built in";
-                    let error = Diagnostic::error("FL0106", Class::Include, text)
+                    let error = Diagnostic::error("FL0106", Class::NoFile, text)
                         .at(path.span)
                         .help(help);
                     self.errors.push(error);

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use crate::tree::{Config, Section};
 
-/// The whole configuration in the classic form; reading it again gives the same tree, places aside, as long as no
-/// value spans lines.
+/// The whole configuration in the classic form; reading it again gives the same tree, places aside, as long
+/// as no value spans lines.
 pub fn classic(config: &Config) -> String {
     let Config {
         service,

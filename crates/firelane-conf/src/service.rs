@@ -166,8 +166,8 @@ const KEYS: &[&str] = &[
 ];
 
 impl ServiceConfig {
-    /// Reads a `[SERVICE]` section. Unknown keys and bad booleans, which Fluent Bit passes over in silence, become
-    /// warnings.
+    /// Reads a `[SERVICE]` section. Unknown keys and bad booleans, which Fluent Bit passes over in silence,
+    /// become warnings.
     pub fn from_section(section: Option<&Section>) -> (Self, Vec<Diagnostic>) {
         let mut config = Self::default();
         let mut found = Vec::new();

@@ -48,8 +48,8 @@ impl SectionKind {
         }
     }
 
-    /// From a header's text. Fluent Bit compares over the text's own length only, so a prefix selects the first kind
-    /// that starts so.
+    /// From a header's text. Fluent Bit compares over the text's own length only, so a prefix selects the
+    /// first kind that starts so.
     pub fn from_header(text: &str) -> Self {
         const ORDER: [(&str, SectionKind); 10] = [
             ("service", SectionKind::Service),

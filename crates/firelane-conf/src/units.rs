@@ -231,8 +231,8 @@ impl fmt::Display for Secret {
 
 from_text!(Secret, "Secret", "secret");
 
-/// At least `MIN` words, split at blanks; double quotes keep blanks and `\"` is a quote. Text behind the `MIN`th word
-/// becomes one more word.
+/// At least `MIN` words, split at blanks; double quotes keep blanks and `\"` is a quote. Text behind the
+/// `MIN`th word becomes one more word.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Words<const MIN: usize>(pub Vec<String>);
 
@@ -244,7 +244,7 @@ impl<const MIN: usize> FromStr for Words<MIN> {
         if words.len() < MIN {
             let have = words.len();
             return Err(UnitError(format!(
-                "`{text}` has {have} words, at least {MIN} are needed; double quotes keep blanks in one"
+                "`{text}` has {have} of the {MIN} words that are needed; double quotes keep blanks in one"
             )));
         }
         Ok(Self(words))
@@ -256,8 +256,8 @@ from_text!(Words<2>, "Words2", "two words or more");
 from_text!(Words<3>, "Words3", "three words or more");
 from_text!(Words<4>, "Words4", "four words or more");
 
-/// Splits at blanks; double quotes keep blanks, `\"` within them is a quote. With `most`, what follows that many words
-/// becomes one more word, quotes removed if it is quoted whole.
+/// Splits at blanks; double quotes keep blanks, `\"` within them is a quote. With `most`, what follows that
+/// many words becomes one more word, quotes removed if it is quoted whole.
 pub fn split_words(text: &str, most: Option<usize>) -> Vec<String> {
     let mut words = Vec::new();
     let mut rest = text.trim();

@@ -1,7 +1,7 @@
 //! The YAML form: `env`, `service`, `pipeline`, `includes`, `parsers` and the rest, to sections.
 //!
-//! Every scalar is text (`yes`, `10` and `null` are those words). A list sets its property once for each element. Keys
-//! in camelCase without underscore become snake_case.
+//! Every scalar is text (`yes`, `10` and `null` are those words). A list sets its property once for each
+//! element. Keys in camelCase without underscore become snake_case.
 
 use saphyr_parser::{Event, Parser};
 

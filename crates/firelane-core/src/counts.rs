@@ -1,5 +1,5 @@
-//! Counters of plugin instances. Written once per run or chunk, never per record; read by the monitoring server
-//! and by the ledgers. Names follow Fluent Bit's metrics.
+//! Counters of plugin instances. Written once per run or chunk, never per record; read by the monitoring
+//! server and by the ledgers. Names follow Fluent Bit's metrics.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -113,7 +113,8 @@ impl Counter {
     }
 }
 
-/// Counters of an input. `received` and `dropped` are written by the input's own decoder, the rest by the engine.
+/// Counters of an input. `received` and `dropped` are written by the input's own decoder, the rest by the
+/// engine.
 #[derive(Debug, Default)]
 pub struct InputCounts {
     /// Records decoded, good ones and those then dropped; the ledger's left side.

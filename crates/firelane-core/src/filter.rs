@@ -1,5 +1,5 @@
-//! Filters: one record in, the same record edited, re-tagged or dropped. Fusable: the engine walks a record once
-//! for all filters of its tag.
+//! Filters: one record in, the same record edited, re-tagged or dropped. Fusable: the engine walks a record
+//! once for all filters of its tag.
 
 use std::sync::Arc;
 

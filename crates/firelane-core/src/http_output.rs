@@ -71,8 +71,8 @@ pub trait HttpOutput: Send + Sync + 'static {
         GroupBy::Tag
     }
 
-    /// The requests for a chunk, mostly one; exact sizes are known only here. Runs on the CPU pool. Records that no
-    /// request covers are discarded as refused: nothing could be made of them.
+    /// The requests for a chunk, mostly one; exact sizes are known only here. Runs on the CPU pool. Records
+    /// that no request covers are discarded as refused: nothing could be made of them.
     fn encode(&self, chunk: ChunkView<'_>) -> Vec<HttpRequest>;
 
     /// What an answer means.

@@ -17,7 +17,8 @@ pub enum AckOn {
     Delivery,
 }
 
-/// One ordered sequence of records: an (input, connection or file) pair. Order is kept within a stream and tag.
+/// One ordered sequence of records: an (input, connection or file) pair. Order is kept within a stream and
+/// tag.
 #[derive(Debug, Clone)]
 pub struct Stream {
     id: u64,
@@ -38,7 +39,8 @@ impl Stream {
 
 /// What the engine implements: takes runs of records.
 pub trait Sink: Send + Sync {
-    /// Filters, routes and appends a run. Never waits and never refuses: the run that crosses a limit is kept.
+    /// Filters, routes and appends a run. Never waits and never refuses: the run that crosses a limit is
+    /// kept.
     fn append(&self, stream: &Stream, tag: &Tag, records: Records) -> Result<Ticket, IngestError>;
 
     /// `None` when there is room for more; else a future that ends when there is.

@@ -13,11 +13,11 @@ use crate::{BoxFuture, Ingest, InputCounts, Stop};
 /// - Bad bytes end at most the connection (or file) that sent them, and are counted.
 /// - Every record it decodes is counted in [`InputCounts::received`] by the input itself, and then either
 ///   appended or counted as dropped with a [`crate::Reason`].
-/// - In [`crate::Phase::Draining`] a generator ends at once; a server reads on until its clients have hung up or were
-///   quiet for [`InputCx::quiet`]; at [`crate::Phase::Over`] everything ends.
+/// - In [`crate::Phase::Draining`] a generator ends at once; a server reads on until its clients have hung up
+///   or were quiet for [`InputCx::quiet`]; at [`crate::Phase::Over`] everything ends.
 pub trait Input: Send + 'static {
-    /// Takes what it needs from the outside: binds sockets, opens files and databases. Called once, before any
-    /// input runs, so that a failure stops the start and nothing was announced.
+    /// Takes what it needs from the outside: binds sockets, opens files and databases. Called once, before
+    /// any input runs, so that a failure stops the start and nothing was announced.
     fn open(&mut self) -> BoxFuture<'_, Result<(), InputError>> {
         Box::pin(async { Ok(()) })
     }

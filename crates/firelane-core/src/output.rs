@@ -39,8 +39,8 @@ pub trait Output: Send + Sync + 'static {
         Group::Tag(tag.clone())
     }
 
-    /// Takes what it needs from the outside before the first chunk (a folder, a key file). Destinations that may be
-    /// away are not asked here.
+    /// Takes what it needs from the outside before the first chunk (a folder, a key file). Destinations that
+    /// may be away are not asked here.
     fn open(&self) -> BoxFuture<'_, Result<(), OutputError>> {
         Box::pin(async { Ok(()) })
     }

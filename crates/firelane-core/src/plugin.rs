@@ -52,7 +52,8 @@ pub struct BuildCx<'a> {
     pub instance: &'a str,
     /// The whole section, for the places of values.
     pub section: &'a Section,
-    /// The properties `tls`, `tls.*` and `net.*`, split off for plugins that are [`network`](OutputPlugin::network).
+    /// The properties `tls`, `tls.*` and `net.*`, split off for plugins that are
+    /// [`network`](OutputPlugin::network).
     pub network: &'a Section,
     /// The property `workers` of an output, if given.
     pub workers: Option<usize>,
@@ -129,7 +130,11 @@ macro_rules! plugin {
 
         impl $name {
             /// A plugin whose properties are the fields of `C`.
-            pub const fn new<C: $config>(name: &'static str, summary: &'static str, stability: Stability) -> Self {
+            pub const fn new<C: $config>(
+                name: &'static str,
+                summary: &'static str,
+                stability: Stability,
+            ) -> Self {
                 Self {
                     name,
                     aliases: &[],
@@ -157,7 +162,8 @@ macro_rules! plugin {
 
             /// Whether `name` (any case) means this plugin.
             pub fn answers_to(&self, name: &str) -> bool {
-                self.name.eq_ignore_ascii_case(name) || self.aliases.iter().any(|a| a.eq_ignore_ascii_case(name))
+                let mut names = self.aliases.iter().chain([&self.name]);
+                names.any(|known| known.eq_ignore_ascii_case(name))
             }
 
             /// Builds an instance from its own properties, all errors at once, without effects.

@@ -1,8 +1,8 @@
 //! Tickets: how an input learns that its records are safe.
 //!
-//! Every run gets a [`Ticket`]. Whoever keeps records of the run keeps a [`Hold`] on it; the ticket closes when
-//! every hold was closed. A hold that is dropped without that (the engine ended, a bug) abandons the ticket: it
-//! never closes, so nothing that was lost is ever acknowledged.
+//! Every run gets a [`Ticket`]. Whoever keeps records of the run keeps a [`Hold`] on it; the ticket closes
+//! when every hold was closed. A hold that is dropped without that (the engine ended, a bug) abandons the
+//! ticket: it never closes, so nothing that was lost is ever acknowledged.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

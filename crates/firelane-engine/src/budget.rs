@@ -1,8 +1,10 @@
-//! Memory: one budget for the process, one for each input. Over it an input stops reading; no client is closed.
+//! Memory: one budget for the process, one for each input. Over it an input stops reading; no client is
+//! closed.
 //!
-//! Two thresholds: the *limit* stops the reading until there is room. Above the *pace* mark (a small part of the
-//! limit) an append only gives way for a few milliseconds, so that delivery comes first for the CPU and memory stays
-//! small while a destination keeps up; a burst, or a destination that is away, still gets the whole limit.
+//! Two thresholds: the *limit* stops the reading until there is room. Above the *pace* mark (a small part of
+//! the limit) an append only gives way for a few milliseconds, so that delivery comes first for the CPU and
+//! memory stays small while a destination keeps up; a burst, or a destination that is away, still gets the
+//! whole limit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -208,8 +210,8 @@ impl Drop for Charge {
     }
 }
 
-/// The budget where no option sets it: half of the memory limit of the cgroup, else a quarter of the machine's
-/// memory, but at most 2 GiB and at least 16 MiB.
+/// The budget where no option sets it: half of the memory limit of the cgroup, else a quarter of the
+/// machine's memory, but at most 2 GiB and at least 16 MiB.
 pub fn default_limit() -> usize {
     let half = cgroup_limit().map(|limit| limit / 2);
     let quarter = || machine_memory().map(|bytes| bytes / 4);

@@ -233,7 +233,20 @@ impl Builder<'_> {
             "input",
             section,
         )?;
-        let parts = self.take_apart(section, INPUT_CORE, plugin.network, plugin.name, n);
+        let name = instance_name(section, plugin.name, n);
+        self.in_instance(&name, |builder| {
+            let parts = builder.take_apart(section, INPUT_CORE, plugin.network, &name);
+            builder.planned_input(plugin, n, section, parts)
+        })
+    }
+
+    fn planned_input(
+        &mut self,
+        plugin: &'static InputPlugin,
+        n: usize,
+        section: &Section,
+        parts: Parts,
+    ) -> Option<PlannedInput> {
         let core: InputCore = self.core(&parts)?;
         let tag_given = self.tag(core.tag.as_deref(), section)?;
         let default = Tag::new(format!("{}.{n}", plugin.name));
@@ -286,7 +299,19 @@ impl Builder<'_> {
             "filter",
             section,
         )?;
-        let parts = self.take_apart(section, FILTER_CORE, plugin.network, plugin.name, n);
+        let name = instance_name(section, plugin.name, n);
+        self.in_instance(&name, |builder| {
+            let parts = builder.take_apart(section, FILTER_CORE, plugin.network, &name);
+            builder.planned_filter(plugin, section, parts)
+        })
+    }
+
+    fn planned_filter(
+        &mut self,
+        plugin: &'static FilterPlugin,
+        section: &Section,
+        parts: Parts,
+    ) -> Option<PlannedFilter> {
         let core: FilterCore = self.core(&parts)?;
         let matcher = self.matcher(core.pattern.as_deref(), core.match_regex.as_deref(), section)?;
         if matcher.pattern.is_none() && matcher.regex.is_none() {
@@ -295,7 +320,6 @@ impl Builder<'_> {
             let help = "add `Match *`, or the tags it is for";
             let error = Diagnostic::error("FL0204", Class::Init, text)
                 .at(section.span)
-                .plugin(&*name)
                 .help(help);
             return self.fail(vec![error]);
         }
@@ -331,7 +355,20 @@ impl Builder<'_> {
             "output",
             section,
         )?;
-        let parts = self.take_apart(section, OUTPUT_CORE, plugin.network, plugin.name, n);
+        let name = instance_name(section, plugin.name, n);
+        self.in_instance(&name, |builder| {
+            let parts = builder.take_apart(section, OUTPUT_CORE, plugin.network, &name);
+            builder.planned_output(plugin, section, lone, parts)
+        })
+    }
+
+    fn planned_output(
+        &mut self,
+        plugin: &'static OutputPlugin,
+        section: &Section,
+        lone: bool,
+        parts: Parts,
+    ) -> Option<PlannedOutput> {
         let core: OutputCore = self.core(&parts)?;
         let mut matcher = self.matcher(core.pattern.as_deref(), core.match_regex.as_deref(), section)?;
         if matcher.pattern.is_none() && matcher.regex.is_none() {
@@ -358,6 +395,21 @@ impl Builder<'_> {
             }),
             Err(errors) => self.fail(errors),
         }
+    }
+
+    /// Runs one step of building an instance, whose name then stands in everything that the step found.
+    fn in_instance<T>(&mut self, name: &str, step: impl FnOnce(&mut Self) -> T) -> T {
+        let (known, before) = (self.errors.len(), self.warnings.take());
+        let done = step(self);
+        let mut found = self.warnings.take();
+        for diagnostic in self.errors[known..].iter_mut().chain(&mut found) {
+            diagnostic.plugin.get_or_insert_with(|| name.to_string());
+        }
+        before
+            .into_iter()
+            .chain(found)
+            .for_each(|warning| self.warnings.push(warning));
+        done
     }
 
     fn find<P>(
@@ -394,14 +446,7 @@ impl Builder<'_> {
         found
     }
 
-    fn take_apart(
-        &mut self,
-        section: &Section,
-        core: &[&str],
-        network: bool,
-        plugin: &str,
-        n: usize,
-    ) -> Parts {
+    fn take_apart(&mut self, section: &Section, core: &[&str], network: bool, name: &Arc<str>) -> Parts {
         let mut own = section.clone();
         own.take(&["name"]);
         for (key, reason) in WITHOUT_EFFECT {
@@ -416,10 +461,8 @@ impl Builder<'_> {
         } else {
             own.take(&[])
         };
-        let alias = section.get("alias").map(|entry| entry.value.value.clone());
-        let name = alias.unwrap_or_else(|| format!("{plugin}.{n}")).into();
         Parts {
-            name,
+            name: name.clone(),
             core,
             network: split,
             own,
@@ -506,6 +549,12 @@ impl Builder<'_> {
         self.errors.extend(errors);
         None
     }
+}
+
+/// The alias, else the plugin with its number among the sections of its kind: `http.0`.
+fn instance_name(section: &Section, plugin: &str, n: usize) -> Arc<str> {
+    let alias = section.get("alias").map(|entry| entry.value.value.clone());
+    alias.unwrap_or_else(|| format!("{plugin}.{n}")).into()
 }
 
 fn example(kind: &str) -> &'static str {

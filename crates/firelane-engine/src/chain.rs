@@ -103,7 +103,8 @@ pub struct Chain {
     paths: RwLock<HashMap<Tag, Arc<Path>>>,
 }
 
-/// Tags whose path is remembered; beyond it the memory starts anew, so that tags made from data stay harmless.
+/// Tags whose path is remembered; beyond it the memory starts anew, so that tags made from data stay
+/// harmless.
 const PATHS_MAX: usize = 16 * 1024;
 /// Most re-taggings of one record.
 const HOPS_MAX: u32 = 16;
@@ -186,8 +187,8 @@ impl Chain {
         steps.into()
     }
 
-    /// Runs a run of one tag through its filters and hands what is left, by tag, to `out`. Without a filter the run
-    /// passes untouched.
+    /// Runs a run of one tag through its filters and hands what is left, by tag, to `out`. Without a filter
+    /// the run passes untouched.
     pub fn run(&self, run: Run, counts: &IngestCounts, out: &mut dyn FnMut(Routed)) {
         let path = self.path(&run.tag);
         self.walk(&path, 0, run, counts, 0, out);

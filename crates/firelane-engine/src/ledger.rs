@@ -5,8 +5,9 @@
 //! per route: routed = delivered + dead-lettered + dropped(reason) + buffered
 //! ```
 //!
-//! The counters are independent: `received` is counted by an input's decoder, `appended` at the log, `delivered` by
-//! the route that saw the answer, `buffered` by walking what is there. None is derived from another.
+//! The counters are independent: `received` is counted by an input's decoder, `appended` at the log,
+//! `delivered` by the route that saw the answer, `buffered` by walking what is there. None is derived from
+//! another.
 
 use std::fmt;
 

@@ -45,7 +45,8 @@ pub struct RouteEnd {
     pub shed_to: AtomicUsize,
     /// `storage.total_limit_size` in bytes.
     pub share: Option<usize>,
-    /// When its oldest unsettled record was appended, in the pipeline's milliseconds; `u64::MAX` if there is none.
+    /// When its oldest unsettled record was appended, in the pipeline's milliseconds; `u64::MAX` if there is
+    /// none.
     pub oldest: std::sync::atomic::AtomicU64,
 }
 
@@ -137,8 +138,8 @@ impl Pipeline {
         done.into_iter().for_each(Hold::close);
     }
 
-    /// Lets stages emit what has waited long enough at `now`. Gives the time of the next call, if any stage holds
-    /// records.
+    /// Lets stages emit what has waited long enough at `now`. Gives the time of the next call, if any stage
+    /// holds records.
     pub fn expire(&self, now: Instant) -> Option<Instant> {
         self.chain
             .expire(now, &self.counts, &mut |routed| self.append(routed));
@@ -153,8 +154,8 @@ impl Pipeline {
         }
     }
 
-    /// Half of a budget is in use: batches go out without waiting for more; a route over its share gives way where
-    /// another one is held up by it.
+    /// Half of a budget is in use: batches go out without waiting for more; a route over its share gives way
+    /// where another one is held up by it.
     fn relieve(&self, budget: &InputBudget) {
         for route in &self.routes {
             if !route.hurry.swap(true, Ordering::AcqRel) {

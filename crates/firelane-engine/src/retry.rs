@@ -41,7 +41,8 @@ impl RetryLimit {
     }
 }
 
-/// Fluent Bit's schedule: the wait before retry `n` is 1 + a random number of seconds in `[base, min(cap, base * 2^n)]`.
+/// Fluent Bit's schedule: the wait before retry `n` is 1 + a random number of seconds in `[base, min(cap,
+/// base * 2^n)]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Schedule {
     /// `scheduler.base`, in seconds.

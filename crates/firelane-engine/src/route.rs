@@ -1,7 +1,7 @@
 //! A route: one task that reads the log for one output, cuts batches, delivers, retries and settles.
 //!
-//! The task alone owns the route's state. Deliveries run as tasks of their own and come back as events; a delivery
-//! that panics is a failed delivery, its claim never left the route.
+//! The task alone owns the route's state. Deliveries run as tasks of their own and come back as events; a
+//! delivery that panics is a failed delivery, its claim never left the route.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -121,7 +121,9 @@ impl Route {
             let stop = self.stop.clone();
             tokio::select! {
                 () = end.wake.notified() => {}
-                Some(done) = self.deliveries.join_next_with_id(), if !self.deliveries.is_empty() => self.finished(done),
+                Some(done) = self.deliveries.join_next_with_id(), if !self.deliveries.is_empty() => {
+                    self.finished(done);
+                }
                 () = tokio::time::sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => {}
                 () = stop.draining(), if !draining => self.hurry_retries(),
                 () = stop.over(), if draining => {}
@@ -198,7 +200,8 @@ impl Route {
         if draining {
             self.batcher.close_opened_by(u64::MAX, &mut closed);
         } else {
-            // Under pressure nothing waits only for time: the oldest batch goes as soon as the output is free.
+            // Under pressure nothing waits only for time: the oldest batch goes as soon as the output is
+            // free.
             if end.hurry.swap(false, Ordering::AcqRel) && idle {
                 self.batcher.close_oldest(&mut closed);
             }

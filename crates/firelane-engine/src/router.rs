@@ -1,9 +1,9 @@
 //! A running router: start, reload, drain.
 //!
-//! Start: outputs open, inputs open (sockets bound), then everything runs; the first failure stops the start with
-//! nothing announced. Reload: inputs whose section did not change run on, their connections untouched; the new
-//! pipeline takes their appends while the old one drains. Drain: inputs read what is still coming, then routes
-//! deliver what is in the log, until the grace period ends; what is left is counted.
+//! Start: outputs open, inputs open (sockets bound), then everything runs; the first failure stops the start
+//! with nothing announced. Reload: inputs whose section did not change run on, their connections untouched;
+//! the new pipeline takes their appends while the old one drains. Drain: inputs read what is still coming,
+//! then routes deliver what is in the log, until the grace period ends; what is left is counted.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
@@ -182,8 +182,8 @@ impl Router {
         async move { shared.ended.notified().await }
     }
 
-    /// Puts `plan` in place of what runs. Inputs whose section is the same run on. An error leaves the old pipeline
-    /// running, but an input that was changed and could not be opened again is gone, and named.
+    /// Puts `plan` in place of what runs. Inputs whose section is the same run on. An error leaves the old
+    /// pipeline running, but an input that was changed and could not be opened again is gone, and named.
     pub async fn reload(&mut self, mut plan: Plan) -> Result<(), StartError> {
         open_outputs(&plan.outputs).await?;
         let inputs = std::mem::take(&mut plan.inputs);

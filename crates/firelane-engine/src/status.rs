@@ -129,7 +129,8 @@ impl Status {
         }
     }
 
-    /// The ingest ledger now. It balances at rest; while records are on their way it may be ahead on the left.
+    /// The ingest ledger now. It balances at rest; while records are on their way it may be ahead on the
+    /// left.
     pub fn ingest_ledger(&self) -> IngestLedger {
         let counts = &self.shared.counts;
         let filtered = firelane_core::Reason::Filtered;

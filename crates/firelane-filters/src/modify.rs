@@ -88,10 +88,11 @@ fn rule(key: &str, entry: &Entry) -> Result<Option<Rule>, Diagnostic> {
     let words = split_words(&entry.value.value, Some(WORDS_MAX));
     if words.len() != count {
         let text = format!(
-            "`{}` takes {}, not {}",
+            "`{}` takes {}, not {}: `{}`",
             entry.key.value,
             counted(count),
-            words.len()
+            words.len(),
+            entry.value.value
         );
         return Err(problem("FL0338", entry, text).help("double quotes hold words together"));
     }
@@ -157,9 +158,10 @@ fn condition(entry: &Entry) -> Result<Condition, Diagnostic> {
     };
     if words.len() != count + 1 {
         let text = format!(
-            "condition `{name}` takes {}, not {}",
+            "condition `{name}` takes {}, not {}: `{}`",
             counted(count),
-            words.len() - 1
+            words.len() - 1,
+            entry.value.value
         );
         return Err(problem("FL0338", entry, text).help("double quotes hold words together"));
     }
@@ -450,12 +452,16 @@ mod tests {
 
     #[test]
     fn mistakes_stop_the_start() {
-        fails(&PLUGIN, "Rename onlyone", "`rename` takes two words, not 1");
-        fails(&PLUGIN, "Set k a b", "`set` takes two words, not 3");
+        fails(
+            &PLUGIN,
+            "Rename onlyone",
+            "`rename` takes two words, not 1: `onlyone`",
+        );
+        fails(&PLUGIN, "Set k a b", "`set` takes two words, not 3: `k a b`");
         fails(
             &PLUGIN,
             "Condition Key_exists",
-            "condition `key_exists` takes one word, not 0",
+            "condition `key_exists` takes one word, not 0: `Key_exists`",
         );
         fails(&PLUGIN, "Condition Sometimes x", "`sometimes` is no condition");
     }

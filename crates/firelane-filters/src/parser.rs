@@ -56,20 +56,28 @@ impl FilterConfig for Config {
             cx.warnings
                 .push(Diagnostic::warning("FL0432", text).at(given.span));
         }
-        let mut parsers = Vec::new();
+        if self.parser.is_empty() {
+            return Err(vec![missing("`parser` is missing: the name of a parser")]);
+        }
+        let (mut parsers, mut unknown) = (Vec::new(), Vec::new());
         for name in self.parser {
             match cx.parsers.get(name.value.trim()) {
                 Some(parser) => parsers.push(parser),
-                None => {
-                    let text = format!("requested parser '{}' not found", name.value);
-                    cx.warnings
-                        .push(Diagnostic::warning("FL0433", text).at(name.span));
-                }
+                None => unknown.push(name),
             }
         }
+        let not_found = |name: &Located<String>| format!("requested parser '{}' not found", name.value);
         if parsers.is_empty() {
-            let error = missing("no parser is left: none of those named is defined");
-            return Err(vec![error.help("define it in a `parsers_file`")]);
+            let error = |name| {
+                let error = Diagnostic::error("FL0341", Class::Init, not_found(name));
+                error.at(name.span).help("define it in a `parsers_file`")
+            };
+            return Err(unknown.iter().map(error).collect());
+        }
+        // Those that are left do without it, as in Fluent Bit.
+        for name in unknown {
+            let warning = Diagnostic::warning("FL0433", not_found(&name));
+            cx.warnings.push(warning.at(name.span));
         }
         let on = |given: Option<OnOff>| given.is_some_and(bool::from);
         let (preserve, reserve) = (on(self.preserve_key), on(self.reserve_data));
@@ -199,7 +207,12 @@ mod tests {
         fails(
             &PLUGIN,
             "Key_Name log\nParser nope",
-            "no parser is left: none of those named is defined",
+            "requested parser 'nope' not found",
+        );
+        fails(
+            &PLUGIN,
+            "Key_Name log",
+            "`parser` is missing: the name of a parser",
         );
         fails(&PLUGIN, "Parser j", "`key_name` is missing: the field to parse");
     }

@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn mistakes_stop_the_start() {
-        let text = "`host` has 1 words, at least 2 are needed; double quotes keep blanks in one";
+        let text = "`host` has 1 of the 2 words that are needed; double quotes keep blanks in one";
         fails(
             &PLUGIN,
             "Record host",

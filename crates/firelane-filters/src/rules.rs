@@ -22,11 +22,8 @@ pub(crate) fn problem(code: &'static str, entry: &Entry, text: impl Into<String>
 /// Compiles a regular expression of `entry`.
 pub(crate) fn regex(entry: &Entry, pattern: &str) -> Result<Regex, Diagnostic> {
     Regex::new(pattern).map_err(|error| {
-        problem(
-            "FL0333",
-            entry,
-            format!("invalid regular expression `{pattern}`: {error}"),
-        )
+        let text = format!("invalid regular expression `{pattern}`: {error}");
+        problem("FL0333", entry, text).help("a `\\` before a character takes it as it is, for example `\\(`")
     })
 }
 

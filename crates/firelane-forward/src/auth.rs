@@ -1,6 +1,7 @@
 //! The handshake: HELO, PING, PONG. H() is SHA-512 in lower-case hex over plain concatenation.
 //!
-//! The nonce and the user salt are written as `bin`: Node's clients fail on Fluent Bit's `str`. Either form is read.
+//! The nonce and the user salt are written as `bin`: Node's clients fail on Fluent Bit's `str`. Either form
+//! is read.
 
 use firelane_record::msgpack::{self, Reader, Token};
 use sha2::{Digest, Sha512};

@@ -1,14 +1,15 @@
 //! The Forward protocol without I/O: bytes go in, runs of events and owed bytes come out.
 //!
 //! ```text
-//! read ──▶ Session::input ──receive──▶ Run { tag, records, acks }      (a run: one tag, up to 64 KiB or one payload)
-//!                          └─transmit──▶ HELO, PONG                    acks are written when the run's ticket closes
+//! read ──▶ Session::input ──receive──▶ Run { tag, records, acks }   (one tag, to 64 KiB or one payload)
+//!                          └─transmit──▶ HELO, PONG                 acks: once the run's ticket has closed
 //! ```
 //!
 //! Limits: a message, a packed payload and what it decompresses to are at most
-//! [`ServerOptions::message_size_max`]; before the handshake a message is at most 16 KiB. On bad bytes everything before
-//! them is handed out, then the connection ends with a named error. Not here: sockets, TLS, UDP heartbeats, tags'
-//! prefixes. Source: the Forward protocol specification v1.5 and what Fluent Bit 5.1 does.
+//! [`ServerOptions::message_size_max`]; before the handshake a message is at most 16 KiB. On bad bytes
+//! everything before them is handed out, then the connection ends with a named error. Not here: sockets, TLS,
+//! UDP heartbeats, tags' prefixes. Source: the Forward protocol specification v1.5 and what Fluent Bit 5.1
+//! does.
 
 pub mod session;
 

@@ -52,97 +52,60 @@ pub(crate) enum Signal {
 
 /// Takes the message at the start of `data` apart; `Ok(Err(..))` when it does not end there yet.
 pub(crate) fn read(data: &[u8]) -> Result<Result<Message<'_>, Fault>, SessionError> {
-    let mut reader = Head { data, at: 0 };
-    let Some(head) = reader.token() else {
-        return Ok(Err(Fault::Incomplete { need: 1 }));
-    };
-    let Token::Array(count) = head else {
-        return Err(SessionError::NotAnArray { first: data[0] });
+    match take_apart(data) {
+        Ok(message) => Ok(Ok(message)),
+        Err(Stop::Wait(fault)) => Ok(Err(fault)),
+        Err(Stop::Bad(error)) => Err(error),
+    }
+}
+
+/// Why a message is not taken apart.
+enum Stop {
+    /// More bytes may mend it.
+    Wait(Fault),
+    /// It ends the connection.
+    Bad(SessionError),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Incomplete { .. } => Self::Wait(fault),
+            fault => Self::Bad(SessionError::Msgpack(fault)),
+        }
+    }
+}
+
+impl From<SessionError> for Stop {
+    fn from(error: SessionError) -> Self {
+        Self::Bad(error)
+    }
+}
+
+fn take_apart(data: &[u8]) -> Result<Message<'_>, Stop> {
+    let mut head = Head { data, at: 0 };
+    let count = match head.token() {
+        Some(Token::Array(count)) => count,
+        Some(_) => return Err(SessionError::NotAnArray { first: data[0] }.into()),
+        None => return Err(Stop::Wait(Fault::Incomplete { need: 1 })),
     };
     if count < 2 {
-        return Err(SessionError::TooShort);
+        return Err(SessionError::TooShort.into());
     }
-    let tag = match reader.token() {
+    let tag = match head.token() {
         Some(Token::Str(tag)) => tag,
-        Some(_) => return Err(SessionError::TagNotString),
-        None => return reader.incomplete(),
+        Some(_) => return Err(SessionError::TagNotString.into()),
+        None => return Err(head.incomplete()),
     };
-    let start = reader.at;
-    let body = match reader.token() {
-        Some(Token::Array(_)) => Body::Entries(reader.at..0),
-        Some(Token::Str(text) | Token::Bin(text)) => Body::Packed(reader.at - text.len()..reader.at),
-        Some(token @ (Token::Int(_) | Token::UInt(_) | Token::Ext(..))) => {
-            let time = Timestamp::from_token(&token)
-                .filter(|time| time.secs >= 0)
-                .ok_or(SessionError::Time)?;
-            Body::One {
-                time,
-                both: start..0,
-                record: reader.at,
-            }
-        }
-        Some(_) => return Err(SessionError::Time),
-        None => return reader.incomplete(),
-    };
-    let (body, rest) = match body {
-        Body::Entries(range) => {
-            let end = match msgpack::skip(data, start) {
-                Ok(end) => end,
-                Err(fault) => return fault_or_wait(fault),
-            };
-            reader.at = end;
-            (Body::Entries(range.start..end), count - 2)
-        }
-        Body::One { time, both, record } => {
-            if count < 3 {
-                return Err(SessionError::TooShort);
-            }
-            match data.get(record) {
-                Some(0x80..=0x8f | 0xde | 0xdf) => {}
-                Some(_) => return Err(SessionError::RecordNotMap),
-                None => return reader.incomplete(),
-            }
-            let end = match msgpack::skip(data, record) {
-                Ok(end) => end,
-                Err(fault) => return fault_or_wait(fault),
-            };
-            reader.at = end;
-            (
-                Body::One {
-                    time,
-                    both: both.start..end,
-                    record,
-                },
-                count - 3,
-            )
-        }
-        packed => (packed, count - 2),
-    };
-    let mut options = Options::default();
-    for index in 0..rest {
-        let end = match msgpack::skip(data, reader.at) {
-            Ok(end) => end,
-            Err(fault) => return fault_or_wait(fault),
-        };
-        if index == 0 {
-            options = read_options(&data[reader.at..end])?;
-        }
-        reader.at = end;
-    }
-    Ok(Ok(Message {
+    let body = head.body(count)?;
+    let taken = if matches!(body, Body::One { .. }) { 3 } else { 2 };
+    let options = head.options(count.saturating_sub(taken))?;
+    Ok(Message {
         tag,
         body,
         options,
-        len: reader.at,
-    }))
-}
-
-/// Faults that more bytes may mend, and those that end the connection.
-fn fault_or_wait<T>(fault: Fault) -> Result<Result<T, Fault>, SessionError> {
-    match fault {
-        Fault::Incomplete { .. } => Ok(Err(fault)),
-        fault => Err(SessionError::Msgpack(fault)),
-    }
+        len: head.at,
+    })
 }
 
 struct Head<'a> {
@@ -158,11 +121,57 @@ impl<'a> Head<'a> {
     }
 
     /// No token here: the bytes end, or are not MessagePack.
-    fn incomplete<T>(&self) -> Result<Result<T, Fault>, SessionError> {
+    fn incomplete(&self) -> Stop {
         match msgpack::skip(self.data, self.at) {
-            Err(fault) => fault_or_wait(fault),
-            Ok(_) => Ok(Err(Fault::Incomplete { need: 1 })),
+            Err(fault) => fault.into(),
+            Ok(_) => Stop::Wait(Fault::Incomplete { need: 1 }),
         }
+    }
+
+    fn body(&mut self, count: u32) -> Result<Body, Stop> {
+        let start = self.at;
+        let time = match self.token() {
+            Some(Token::Array(_)) => {
+                let first = self.at;
+                self.at = msgpack::skip(self.data, start)?;
+                return Ok(Body::Entries(first..self.at));
+            }
+            Some(Token::Str(text) | Token::Bin(text)) => {
+                return Ok(Body::Packed(self.at - text.len()..self.at));
+            }
+            Some(token @ (Token::Int(_) | Token::UInt(_) | Token::Ext(..))) => Timestamp::from_token(&token),
+            Some(_) => None,
+            None => return Err(self.incomplete()),
+        };
+        let time = time.filter(|time| time.secs >= 0).ok_or(SessionError::Time)?;
+        if count < 3 {
+            return Err(SessionError::TooShort.into());
+        }
+        let record = self.at;
+        match self.data.get(record) {
+            Some(0x80..=0x8f | 0xde | 0xdf) => {}
+            Some(_) => return Err(SessionError::RecordNotMap.into()),
+            None => return Err(self.incomplete()),
+        }
+        self.at = msgpack::skip(self.data, record)?;
+        Ok(Body::One {
+            time,
+            both: start..self.at,
+            record,
+        })
+    }
+
+    /// The `rest` elements behind the body: the options, and what later versions may put there.
+    fn options(&mut self, rest: u32) -> Result<Options<'a>, Stop> {
+        let mut options = Options::default();
+        for index in 0..rest {
+            let start = self.at;
+            self.at = msgpack::skip(self.data, start)?;
+            if index == 0 {
+                options = read_options(&self.data[start..self.at])?;
+            }
+        }
+        Ok(options)
     }
 }
 

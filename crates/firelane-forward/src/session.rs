@@ -446,8 +446,8 @@ fn entries(
     whole(session, Records::parse_prefix(bytes), ack, packed)
 }
 
-/// Hands out a payload, or joins a small one to the run. A bad entry ends Forward mode; a packed payload keeps what was
-/// good before it.
+/// Hands out a payload, or joins a small one to the run. A bad entry ends Forward mode; a packed payload
+/// keeps what was good before it.
 fn whole(
     session: &mut Session,
     (records, fault): (Records, Option<RecordsError>),

@@ -57,8 +57,8 @@ fn open() -> Session {
     )
 }
 
-/// Scenario: the steps of every golden case of a plain TCP connection. Guarantees: as many events, in order, with their
-/// times; the acks that are expected; closed where it says closed.
+/// Scenario: the steps of every golden case of a plain TCP connection. Guarantees: as many events, in order,
+/// with their times; the acks that are expected; closed where it says closed.
 #[test]
 fn golden_cases() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors/forward");
@@ -231,12 +231,7 @@ fn hostile_bytes_end_the_connection_by_name() {
     fails(&[0x93, 0xa1, b't', 0xca, 0, 0, 0, 0, 0x80], "time");
     fails(&[0x93, 0xa1, b't', 0xff, 0x80], "time");
     fails(&[0x92, 0xa1, b't', 0xc4, 0], "entry");
-    let deep = [
-        vec![0x93, 0xa1, b't', 1],
-        vec![0x81, 0xa1, b'a'].repeat(40),
-        vec![1],
-    ]
-    .concat();
+    let deep = [vec![0x93, 0xa1, b't', 1], [0x81, 0xa1, b'a'].repeat(40), vec![1]].concat();
     fails(&deep, "msgpack");
 }
 

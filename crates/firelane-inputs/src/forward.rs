@@ -1,9 +1,9 @@
-//! `forward`: the Forward protocol over TCP or a unix socket, as Docker's `fluentd` driver, Fluentd, Fluent Bit and the
-//! fluent-logger clients speak it.
+//! `forward`: the Forward protocol over TCP or a unix socket, as Docker's `fluentd` driver, Fluentd, Fluent
+//! Bit and the fluent-logger clients speak it.
 //!
-//! Limits: a message or payload of at most `buffer_max_size`. Under back-pressure it stops reading and keeps every
-//! connection (Fluent Bit closes them all). Acks are sent when the records are in the log. A fault ends the one
-//! connection it came from; what came before it is kept. Not here: UDP heartbeats.
+//! Limits: a message or payload of at most `buffer_max_size`. Under back-pressure it stops reading and keeps
+//! every connection (Fluent Bit closes them all). Acks are sent when the records are in the log. A fault ends
+//! the one connection it came from; what came before it is kept. Not here: UDP heartbeats.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -15,7 +15,7 @@ use firelane_conf::Diagnostic;
 use firelane_conf::units::{ByteSize, OnOff, Secret, Words};
 use firelane_core::{
     AckOn, BoxFuture, BuildCx, Input, InputConfig, InputCx, InputError, InputPlugin, Reason, Stability,
-    Ticket,
+    Ticket, TicketError,
 };
 use firelane_forward::{Auth, Run, ServerOptions, Session, write_ack};
 use firelane_net::Stream;
@@ -62,25 +62,16 @@ pub struct Config {
     #[serde(default, rename = "security.users")]
     users: Vec<Words<2>>,
     /// Buffers grow by themselves: no effect.
-    #[expect(
-        dead_code,
-        reason = "named for the manual; a warning says that it has no effect"
-    )]
+    #[expect(dead_code, reason = "named in a warning")]
     buffer_chunk_size: Option<ByteSize>,
     /// Largest message, payload and decompressed payload.
     #[serde(default = "default_max")]
     buffer_max_size: ByteSize,
     /// Every connection is a task of its own: no effect.
-    #[expect(
-        dead_code,
-        reason = "named for the manual; a warning says that it has no effect"
-    )]
+    #[expect(dead_code, reason = "named in a warning")]
     workers: Option<u32>,
     /// Used by clients only: no effect.
-    #[expect(
-        dead_code,
-        reason = "named for the manual; a warning says that it has no effect"
-    )]
+    #[expect(dead_code, reason = "named in a warning")]
     host: Option<String>,
 }
 
@@ -230,6 +221,14 @@ impl Tags {
 /// Runs whose ack is still owed; beyond this many the connection is not read.
 const ACKS_MAX: usize = 256;
 
+/// Waits until the ticket closes; without one, for ever.
+async fn closed(ticket: Option<&Ticket>) -> Result<(), TicketError> {
+    match ticket {
+        Some(ticket) => ticket.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
 struct Connection {
     stream: Stream,
     session: Session,
@@ -261,19 +260,22 @@ impl Connection {
             Ok(()) => End::Done,
             Err(end) => end,
         };
+        let fragment = self.session.fragment();
+        if fragment > 0 && !matches!(end, End::Fault(_)) {
+            // The rest of the message never came: what is here of it was no record yet, and was never acked.
+            cx.counts.faults.add(1);
+            tracing::warn!(target: "input", instance = %cx.name, %peer, bytes = fragment,
+                "connection ended inside a message, which is lost");
+        }
         match end {
-            End::Done | End::Stopped => {
-                let fragment = self.session.fragment();
-                if fragment > 0 {
-                    tracing::debug!(target: "input", instance = %cx.name, %peer, bytes = fragment, "connection ended inside a message");
-                }
-            }
+            End::Done | End::Stopped => {}
             End::Io(error) => {
                 tracing::debug!(target: "input", instance = %cx.name, %peer, %error, "connection lost");
             }
             End::Fault(fault) => {
                 cx.counts.faults.add(1);
-                tracing::warn!(target: "input", instance = %cx.name, %peer, kind = fault.kind(), error = %fault, "bad data, connection closed");
+                tracing::warn!(target: "input", instance = %cx.name, %peer, kind = fault.kind(), error = %fault,
+                    "bad data, connection closed");
                 // What is owed (a PONG that says no) goes out first, if the peer takes it.
                 let _ = self.transmit().await;
             }
@@ -288,7 +290,7 @@ impl Connection {
             let front = self.acks.front().map(|(ticket, _)| ticket.clone());
             let got = tokio::select! {
                 got = read(&mut self.stream, self.session.input(), cx), if may_read => got?,
-                closed = async { match &front { Some(ticket) => ticket.wait().await, None => std::future::pending().await } } => {
+                closed = closed(front.as_ref()) => {
                     // Records that were given up are not acknowledged, nor is anything behind them.
                     closed.map_err(|_| End::Stopped)?;
                     self.write_acks();

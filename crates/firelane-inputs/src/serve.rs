@@ -76,8 +76,8 @@ impl Server {
             .ok_or_else(|| InputError::new("the socket is not bound"))
     }
 
-    /// Accepts connections and runs `serve` on each in a task of its own, until the drain. Connections that are already
-    /// waiting then are still accepted.
+    /// Accepts connections and runs `serve` on each in a task of its own, until the drain. Connections that
+    /// are already waiting then are still accepted.
     pub(crate) async fn run<F, T>(self, cx: InputCx, serve: F) -> Result<(), InputError>
     where
         F: Fn(Stream, Peer, InputCx) -> T + Send + Sync + 'static,
@@ -116,7 +116,8 @@ impl Server {
                 drop(slot);
             });
         }
-        // New clients are refused from here on; those that are connected end by themselves, or at the end of the drain.
+        // New clients are refused from here on; those that are connected end by themselves, or at the end of
+        // the drain.
         drop(listener);
         tokio::select! {
             () = async { while tasks.join_next().await.is_some() {} } => {}

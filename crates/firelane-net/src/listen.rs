@@ -119,6 +119,12 @@ pub enum BindError {
         /// Why not.
         source: DnsError,
     },
+    /// The unix socket's folder is not there.
+    #[error("cannot listen on {address}: its folder does not exist")]
+    NoFolder {
+        /// Where.
+        address: String,
+    },
     /// Something that is no socket stands where the socket should be.
     #[error("cannot listen on {address}: the file exists and is no socket")]
     NotASocket {
@@ -150,19 +156,20 @@ impl BindError {
                 "ports below 1024 need privileges, a unix socket needs a folder that this user may write to"
             }
             Self::Name { .. } => "use an address of this machine, such as 0.0.0.0 or 127.0.0.1",
+            Self::NoFolder { .. } => "make the folder, or choose another `unix_path`",
             Self::NotASocket { .. } => "choose another `unix_path`, or remove the file if nobody needs it",
             Self::TlsOnUnix { .. } => "remove `tls on`, or listen on TCP",
-            Self::Io { .. } => {
-                "check that the address belongs to this machine, or that the socket's folder exists"
-            }
+            Self::Io { .. } => "check that the address belongs to this machine",
         }
     }
 
-    fn new(address: &ListenAddr, source: io::Error) -> Self {
-        let address = address.to_string();
+    fn new(at: &ListenAddr, source: io::Error) -> Self {
+        let address = at.to_string();
         match source.kind() {
             io::ErrorKind::AddrInUse => Self::InUse { address },
             io::ErrorKind::PermissionDenied => Self::Denied { address },
+            #[cfg(unix)]
+            io::ErrorKind::NotFound if matches!(at, ListenAddr::Unix { .. }) => Self::NoFolder { address },
             _ => Self::Io { address, source },
         }
     }

@@ -1,8 +1,8 @@
 //! Text of a log line to a map: parsers, and the regular expressions that filters and parsers share.
 //!
-//! A [`Parser`] writes pairs into a [`MapWriter`] and may give the time of the event; text that it does not fit leaves
-//! the map untouched. Regular expressions are Fluent Bit's dialect (Onigmo, Ruby syntax). Not here: joining lines,
-//! clocks (the present year is an argument), I/O.
+//! A [`Parser`] writes pairs into a [`MapWriter`] and may give the time of the event; text that it does not
+//! fit leaves the map untouched. Regular expressions are Fluent Bit's dialect (Onigmo, Ruby syntax). Not
+//! here: joining lines, clocks (the present year is an argument), I/O.
 
 pub mod regex;
 pub mod registry;

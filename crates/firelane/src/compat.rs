@@ -1,5 +1,5 @@
-//! Fluent Bit's command line, for the binary under the name `fluent-bit`. Options are read in order: `-p`, `-t` and
-//! `-m` apply to the latest `-i`, `-F` or `-o`.
+//! Fluent Bit's command line, for the binary under the name `fluent-bit`. Options are read in order: `-p`,
+//! `-t` and `-m` apply to the latest `-i`, `-F` or `-o`.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
-//! Exit codes: an interface for scripts. Under the name `fluent-bit` its own codes (1 and 255) are used instead.
+//! Exit codes: an interface for scripts. Under the name `fluent-bit` its own codes (1 and 255) are used
+//! instead.
 
 use std::process::ExitCode;
 

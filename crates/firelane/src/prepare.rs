@@ -24,6 +24,8 @@ pub(crate) struct Prepared {
     pub(crate) plan: Plan,
     /// Service settings.
     pub(crate) service: ServiceConfig,
+    /// Where the port of the monitoring server stands.
+    pub(crate) monitor: Option<Span>,
     /// What was found on the way.
     pub(crate) warnings: Vec<Diagnostic>,
     /// The texts.
@@ -53,6 +55,7 @@ pub(crate) fn prepare(args: &RouterArgs) -> Result<Prepared, Bad> {
             Ok(Prepared {
                 plan,
                 service,
+                monitor: monitor(&config, args),
                 warnings: found,
                 sources,
             })
@@ -144,6 +147,12 @@ fn override_service(service: &mut ServiceConfig, args: &RouterArgs, found: &mut 
     if let Some(file) = &args.log_file {
         service.log_file = Some(file.display().to_string());
     }
+}
+
+fn monitor(config: &Config, args: &RouterArgs) -> Option<Span> {
+    let service = config.service.as_ref().filter(|_| args.http_port.is_none())?;
+    let entry = service.get("http_port").or_else(|| service.get("http_server"))?;
+    Some(entry.value.span)
 }
 
 /// What the configuration asks for and this version does not have.

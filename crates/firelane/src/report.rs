@@ -21,12 +21,11 @@ pub(crate) struct Bad {
 impl Bad {
     /// From what was found.
     pub(crate) fn new(diagnostics: Vec<Diagnostic>, sources: Sources) -> Self {
-        let missing = |d: &Diagnostic| d.class == Class::Include && d.span.is_none();
         let errors: Vec<_> = diagnostics
             .iter()
             .filter(|d| d.severity == Severity::Error)
             .collect();
-        let only_missing = !errors.is_empty() && errors.iter().all(|d| missing(d));
+        let only_missing = !errors.is_empty() && errors.iter().all(|d| d.class == Class::NoFile);
         let exit = if only_missing { Exit::NoInput } else { Exit::Config };
         Self {
             diagnostics,
@@ -46,24 +45,18 @@ impl Bad {
         }
     }
 
-    /// Writes everything to standard error.
-    pub(crate) fn print(&self, fluent_bit: bool) {
+    /// Writes everything about the configuration `name` to standard error.
+    pub(crate) fn print(&self, name: &str, fluent_bit: bool) {
         if fluent_bit {
             self.print_fluent_bit();
         } else {
             print(&self.diagnostics, &self.sources);
-            let errors = self
-                .diagnostics
-                .iter()
-                .filter(|d| d.severity == Severity::Error)
-                .count();
-            let ending = if errors == 1 { "" } else { "s" };
-            eprintln!("{errors} error{ending} in the configuration");
+            eprintln!("{}", summary(name, &self.diagnostics));
         }
     }
 
     fn print_fluent_bit(&self) {
-        let mut grammar = false;
+        let mut in_file = false;
         for diagnostic in &self.diagnostics {
             let level = if diagnostic.severity == Severity::Error {
                 "error"
@@ -74,15 +67,20 @@ impl Bad {
                 "{}",
                 log::line(level, &fluent_bit_text(diagnostic, &self.sources))
             );
-            grammar |= diagnostic.class == Class::Grammar;
+            in_file |= is_grammar(diagnostic.class) && diagnostic.span.is_some();
         }
-        let text = match (self.exit, grammar) {
-            (Exit::NoInput, _) => "could not open configuration file, aborting.",
+        let text = match (self.exit, in_file) {
             (_, true) => "configuration file contains errors, aborting.",
+            (Exit::NoInput, false) => "could not open configuration file, aborting.",
             _ => return,
         };
         eprintln!("{}", log::line("error", text));
     }
+}
+
+/// Whether Fluent Bit's reader of the file finds it.
+fn is_grammar(class: Class) -> bool {
+    matches!(class, Class::Grammar | Class::NoFile | Class::Include)
 }
 
 /// One diagnostic as a line of Fluent Bit's log, with the place and the help behind it.
@@ -96,20 +94,33 @@ fn fluent_bit_text(diagnostic: &Diagnostic, sources: &Sources) -> String {
     } = diagnostic;
     let place = diagnostic.place(sources);
     let mut text = match (class, &place, plugin) {
-        (Class::Grammar | Class::Include, Some(place), _) => format!("[config] error in {place}: {message}"),
+        (class, Some(place), _) if is_grammar(*class) => format!("[config] error in {place}: {message}"),
         (_, _, Some(plugin)) => {
             let name = plugin.split('.').next().unwrap_or(plugin);
             format!("[config] {name}: {message}")
         }
         _ => format!("[config] {message}"),
     };
-    if let (Some(place), false) = (&place, matches!(class, Class::Grammar | Class::Include)) {
+    if let (Some(place), false) = (&place, is_grammar(*class)) {
         text.push_str(&format!(" ({place})"));
     }
     if let Some(help) = help {
         text.push_str(&format!("; {help}"));
     }
     text
+}
+
+/// The last line about a configuration: `router.conf: 1 error, 2 warnings`.
+pub(crate) fn summary(name: &str, diagnostics: &[Diagnostic]) -> String {
+    let counted = |severity: Severity, noun: &str| {
+        let n = diagnostics.iter().filter(|d| d.severity == severity).count();
+        format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+    };
+    let (errors, warnings) = (
+        counted(Severity::Error, "error"),
+        counted(Severity::Warning, "warning"),
+    );
+    format!("{name}: {errors}, {warnings}")
 }
 
 /// Writes diagnostics to standard error in our own form.

@@ -3,7 +3,8 @@
 //! ```text
 //! plain            { PATH_KEY: path, OFFSET_KEY: offset, KEY: line }
 //! parsed           { what the parser found…, PATH_KEY: path, OFFSET_KEY: offset }
-//! piece of a line  { as plain…, "partial_message": "true", "partial_id": …, "partial_ordinal": "1", "partial_last": "false" }
+//! piece of a line { as plain…, "partial_message": "true", "partial_id": …, "partial_ordinal": "1",
+//! "partial_last": "false" }
 //! ```
 //! The marks of a piece are those of Docker's log driver, so what joins those joins these.
 

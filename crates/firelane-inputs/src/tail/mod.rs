@@ -55,6 +55,14 @@ const BATCHES: usize = 4;
 /// Tickets of one file that wait; beyond it reading waits too.
 const TICKETS: usize = 16 * 1024;
 
+/// The message about a database; SQLite's reason ends with the path again.
+fn cannot_open(path: &str, reason: &str) -> String {
+    let reason = reason
+        .strip_suffix(path)
+        .map_or(reason, |reason| reason.trim_end_matches(": "));
+    format!("cannot open database {path}: {reason}")
+}
+
 /// A tail input before it runs.
 struct Tail {
     settings: Settings,
@@ -67,7 +75,7 @@ impl Input for Tail {
     fn open(&mut self) -> BoxFuture<'_, Result<(), InputError>> {
         let opened = self.settings.db.as_ref().map(|(path, options)| {
             Positions::open(path, options).map_err(|error| {
-                InputError::new(format!("cannot open database {}: {error}", path.display()))
+                InputError::new(cannot_open(&path.display().to_string(), &error.to_string()))
                     .help("the folder must exist and be writable; `db.locking` allows one process only")
             })
         });

@@ -1,8 +1,9 @@
 //! Regular expressions in Fluent Bit's dialect (Onigmo with Ruby syntax) over bytes.
 //!
-//! Two engines behind one type: finite automata (linear time) for what they can do, a backtracking one with a limit for
-//! look-around, backreferences and possessive repetition. A pattern of ASCII alone works on bytes, so text that is not
-//! UTF-8 matches like any other; one with other characters works on UTF-8. A search, not a full match.
+//! Two engines behind one type: finite automata (linear time) for what they can do, a backtracking one with a
+//! limit for look-around, backreferences and possessive repetition. A pattern of ASCII alone works on bytes,
+//! so text that is not UTF-8 matches like any other; one with other characters works on UTF-8. A search, not
+//! a full match.
 
 mod translate;
 
@@ -183,8 +184,8 @@ impl Regex {
     }
 }
 
-/// Runs `run` over the text as a string, with a function from its offsets to those in the bytes. Bytes that are not
-/// UTF-8 stand for one character each.
+/// Runs `run` over the text as a string, with a function from its offsets to those in the bytes. Bytes that
+/// are not UTF-8 stand for one character each.
 fn with_text<T>(text: &[u8], run: impl FnOnce(&str, &dyn Fn(usize) -> usize) -> T) -> T {
     if let Ok(text) = std::str::from_utf8(text) {
         return run(text, &|offset| offset);

@@ -1,8 +1,8 @@
 //! Ruby's syntax (Onigmo) to that of the engines.
 //!
-//! Differences that are bridged: `/…/imx`; `m` means "dot matches newline"; `^` and `$` match at every line; `\d`, `\w`
-//! and `\s` are ASCII; `\h`, `\Z`, `\R`, `\e`; any escaped punctuation is literal (`\<` too); a `{` that starts no
-//! repetition is literal; group names repeat and hold any character.
+//! Differences that are bridged: `/…/imx`; `m` means "dot matches newline"; `^` and `$` match at every line;
+//! `\d`, `\w` and `\s` are ASCII; `\h`, `\Z`, `\R`, `\e`; any escaped punctuation is literal (`\<` too); a
+//! `{` that starts no repetition is literal; group names repeat and hold any character.
 
 /// A pattern for the engines.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -42,15 +42,7 @@ pub(crate) fn run(files: &[PathBuf], format: Format, deny_warnings: bool) -> Exi
         match format {
             Format::Human => {
                 report::print(&diagnostics, &sources);
-                let errors = diagnostics
-                    .iter()
-                    .filter(|d| d.severity == Severity::Error)
-                    .count();
-                let warnings = diagnostics
-                    .iter()
-                    .filter(|d| d.severity == Severity::Warning)
-                    .count();
-                println!("{}: {errors} errors, {warnings} warnings", file.display());
+                println!("{}", report::summary(&file.display().to_string(), &diagnostics));
             }
             Format::Json => all.extend(
                 diagnostics
@@ -58,7 +50,7 @@ pub(crate) fn run(files: &[PathBuf], format: Format, deny_warnings: bool) -> Exi
                     .map(|diagnostic| report::json(diagnostic, &sources)),
             ),
         }
-        if exit != Exit::Ok {
+        if exit.number() > worst.number() {
             worst = exit;
         }
     }

@@ -1,4 +1,5 @@
-//! `firelane plugins [show NAME]`: the plugins and their manual pages, made of the configuration types' own docs.
+//! `firelane plugins [show NAME]`: the plugins and their manual pages, made of the configuration types' own
+//! docs.
 
 use firelane_core::Stability;
 use serde_json::Value;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use firelane_admin::{HealthCheck, ReloadRequest, Server, Settings};
-use firelane_conf::{Diagnostic, ServiceConfig, Severity, Sources};
+use firelane_conf::{Diagnostic, ServiceConfig, Severity, Sources, Span};
 use firelane_engine::{Ended, Router, StartError};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
@@ -20,20 +20,25 @@ pub(crate) type Outcome = (Exit, Stage);
 
 /// Runs, or checks with `--dry-run`.
 pub(crate) fn run(args: &RouterArgs) -> Outcome {
-    if let Some(folder) = &args.workdir {
-        if let Err(error) = std::env::set_current_dir(folder) {
-            crate::report::usage(&format!(
-                "cannot change to folder `{}`: {error}",
-                folder.display()
-            ));
-            return (Exit::NoInput, Stage::Load);
-        }
+    if let Some(folder) = &args.workdir
+        && let Err(error) = std::env::set_current_dir(folder)
+    {
+        crate::report::usage(&format!(
+            "cannot change to folder `{}`: {error}",
+            folder.display()
+        ));
+        return (Exit::NoInput, Stage::Load);
     }
     let prepared = match prepare(args) {
         Ok(prepared) => prepared,
         Err(bad) => {
-            bad.print(args.fluent_bit);
-            return (bad.exit, bad.stage());
+            bad.print(
+                &crate::report::config_name(args.config.as_deref()),
+                args.fluent_bit,
+            );
+            // A dry run ends with 1 whatever is wrong.
+            let stage = if args.dry_run { Stage::Load } else { bad.stage() };
+            return (bad.exit, stage);
         }
     };
     if args.dry_run {
@@ -115,20 +120,30 @@ fn say(diagnostics: &[Diagnostic], sources: &Sources, fluent_bit: bool) {
 
 fn log_all(diagnostics: &[Diagnostic], sources: &Sources) {
     for diagnostic in diagnostics {
-        let place = diagnostic
-            .place(sources)
-            .map_or(String::new(), |place| format!(" ({place})"));
-        let help = diagnostic
-            .help
+        let Diagnostic {
+            message, span, help, ..
+        } = diagnostic;
+        let instance = diagnostic
+            .plugin
             .as_deref()
-            .map_or(String::new(), |help| format!("; {help}"));
-        let text = format!("{}{place}{help}", diagnostic.message);
+            .map_or(String::new(), |name| format!("{name}: "));
+        let text = in_one_line(&format!("{instance}{message}"), *span, help.as_deref(), sources);
         match diagnostic.severity {
             Severity::Error => error!(target: "config", "{text}"),
             Severity::Warning => warn!(target: "config", "{text}"),
             Severity::Note => info!(target: "config", "{text}"),
         }
     }
+}
+
+/// A message of the log with its place and help: `message (file:line:column); help`.
+fn in_one_line(message: &str, span: Option<Span>, help: Option<&str>, sources: &Sources) -> String {
+    let place = span
+        .map(|span| Diagnostic::note("FL0500", "").at(span))
+        .and_then(|note| note.place(sources));
+    let place = place.map_or(String::new(), |place| format!(" ({place})"));
+    let help = help.map_or(String::new(), |help| format!("; {help}"));
+    format!("{message}{place}{help}")
 }
 
 async fn serve(args: &RouterArgs, prepared: Prepared) -> Exit {
@@ -142,6 +157,7 @@ async fn serve(args: &RouterArgs, prepared: Prepared) -> Exit {
     let Prepared {
         plan,
         service,
+        monitor,
         warnings,
         sources,
     } = prepared;
@@ -149,8 +165,7 @@ async fn serve(args: &RouterArgs, prepared: Prepared) -> Exit {
     for note in &args.notes {
         info!(target: "config", "{note}");
     }
-    say_deviations(&plan);
-    let sizes = plan.sizes();
+    let (sizes, unlimited) = (plan.sizes(), plan.unlimited_retries());
     let router = match Router::start(plan).await {
         Ok(router) => router,
         Err(error) => {
@@ -160,11 +175,14 @@ async fn serve(args: &RouterArgs, prepared: Prepared) -> Exit {
     };
     let (reload_sender, reloads) = mpsc::channel(1);
     let (stop_admin, admin_stopped) = watch::channel(false);
-    if let Err(exit) = start_admin(&service, &router, reload_sender, admin_stopped).await {
+    if let Err(text) = start_admin(&service, &router, reload_sender, admin_stopped).await {
+        let help = "choose another `HTTP_Port` or `HTTP_Listen`";
+        error!(target: "http_server", "{}", in_one_line(&text, monitor, Some(help), &sources));
         router.stop(std::future::ready(())).await;
-        return exit;
+        return Exit::Open;
     }
     let (inputs, filters, outputs) = sizes;
+    say_deviations(&unlimited);
     let config = crate::report::config_name(args.config.as_deref());
     info!(target: "engine", inputs, filters, outputs, %config, "started");
     let ended = until_stop(args, router, &mut signals, reloads).await;
@@ -173,8 +191,7 @@ async fn serve(args: &RouterArgs, prepared: Prepared) -> Exit {
 }
 
 /// Where this router does otherwise than Fluent Bit by default, said once.
-fn say_deviations(plan: &firelane_engine::Plan) {
-    let unlimited = plan.unlimited_retries();
+fn say_deviations(unlimited: &[std::sync::Arc<str>]) {
     if !unlimited.is_empty() {
         let names: Vec<_> = unlimited.iter().map(AsRef::as_ref).collect();
         let outputs = names.join(",");
@@ -191,20 +208,17 @@ fn failed_start(failure: &StartError, sources: &Sources) {
         span,
         ..
     } = failure;
-    let place = span
-        .map(|span| Diagnostic::note("FL0500", "").at(span))
-        .and_then(|note| note.place(sources));
-    let place = place.map_or(String::new(), |place| format!(" ({place})"));
-    let help = help.as_deref().map_or(String::new(), |help| format!("; {help}"));
-    error!(target: "engine", %instance, "failed initialize {kind} {instance}: {message}{place}{help}");
+    let text = in_one_line(message, *span, help.as_deref(), sources);
+    error!(target: "engine", "failed initialize {kind} {instance}: {text}");
 }
 
+/// Starts the monitoring server, where one is asked for; the error says why it cannot listen.
 async fn start_admin(
     service: &ServiceConfig,
     router: &Router,
     reload: mpsc::Sender<ReloadRequest>,
     mut stopped: watch::Receiver<bool>,
-) -> Result<(), Exit> {
+) -> Result<(), String> {
     if !service.http_server {
         return Ok(());
     }
@@ -240,10 +254,10 @@ async fn start_admin(
             });
             Ok(())
         }
-        Err(error) => {
-            error!(target: "http_server", %address, %error, "cannot listen; choose another `HTTP_Port` or `HTTP_Listen`");
-            Err(Exit::Open)
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            Err(format!("cannot listen on {address}: address already in use"))
         }
+        Err(error) => Err(format!("cannot listen on {address}: {error}")),
     }
 }
 

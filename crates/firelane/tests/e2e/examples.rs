@@ -32,7 +32,9 @@ fn every_example_runs() {
         let checked = start(&["check", name]).run();
         assert_eq!(checked.code, Some(0), "{name}: {}", checked.stderr);
         let running = start(&["router", "-c", name]).spawn();
-        until(name, PATIENCE, || running.log().contains("ready").then_some(()));
+        until(name, PATIENCE, || {
+            running.log().contains("[engine] started").then_some(())
+        });
         let ended = running.stop();
         // 75: the destination of an example does not exist here.
         assert!(
