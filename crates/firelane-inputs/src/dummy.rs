@@ -57,14 +57,7 @@ pub struct Config {
     #[serde(default)]
     flush_on_startup: OnOff,
     /// A switch of Fluent Bit's own tests: no effect.
-<<<<<<< HEAD
-    #[expect(
-        dead_code,
-        reason = "named for the manual; a warning says that it has no effect"
-    )]
-=======
     #[expect(dead_code, reason = "named in a warning")]
->>>>>>> h1
     test_hang_on_exit: Option<OnOff>,
 }
 

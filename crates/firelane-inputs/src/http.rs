@@ -75,63 +75,36 @@ pub struct Config {
     #[serde(rename = "http_server.idle_timeout")]
     idle_timeout: Option<Interval>,
     /// HTTP/2 is not taken: no effect.
-    #[expect(
-        dead_code,
-        reason = "named for the manual; a warning says that it has no effect"
-    )]
+    #[expect(dead_code, reason = "named in a warning")]
     http2: Option<OnOff>,
     /// HTTP/2 is not taken: no effect.
     #[serde(rename = "http_server.http2")]
-    #[expect(
-        dead_code,
-        reason = "named for the manual; a warning says that it has no effect"
-    )]
+    #[expect(dead_code, reason = "named in a warning")]
     server_http2: Option<OnOff>,
     /// Buffers grow by themselves: no effect.
-    #[expect(
-        dead_code,
-        reason = "named for the manual; a warning says that it has no effect"
-    )]
+    #[expect(dead_code, reason = "named in a warning")]
     buffer_chunk_size: Option<ByteSize>,
     /// Buffers grow by themselves: no effect.
     #[serde(rename = "http_server.buffer_chunk_size")]
-    #[expect(
-        dead_code,
-        reason = "named for the manual; a warning says that it has no effect"
-    )]
+    #[expect(dead_code, reason = "named in a warning")]
     server_buffer_chunk_size: Option<ByteSize>,
     /// Every connection is a task of its own: no effect.
-    #[expect(
-        dead_code,
-        reason = "named for the manual; a warning says that it has no effect"
-    )]
+    #[expect(dead_code, reason = "named in a warning")]
     workers: Option<u32>,
     /// Every connection is a task of its own: no effect.
     #[serde(rename = "http_server.workers")]
-    #[expect(
-        dead_code,
-        reason = "named for the manual; a warning says that it has no effect"
-    )]
+    #[expect(dead_code, reason = "named in a warning")]
     server_workers: Option<u32>,
     /// There is no queue between connections and the log: no effect.
     #[serde(rename = "http_server.ingress_queue_event_limit")]
-    #[expect(
-        dead_code,
-        reason = "named for the manual; a warning says that it has no effect"
-    )]
+    #[expect(dead_code, reason = "named in a warning")]
     queue_events: Option<u64>,
     /// There is no queue between connections and the log: no effect.
     #[serde(rename = "http_server.ingress_queue_byte_limit")]
-    #[expect(
-        dead_code,
-        reason = "named for the manual; a warning says that it has no effect"
-    )]
+    #[expect(dead_code, reason = "named in a warning")]
     queue_bytes: Option<ByteSize>,
     /// Used by clients only: no effect.
-    #[expect(
-        dead_code,
-        reason = "named for the manual; a warning says that it has no effect"
-    )]
+    #[expect(dead_code, reason = "named in a warning")]
     host: Option<String>,
 }
 

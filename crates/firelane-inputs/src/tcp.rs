@@ -56,16 +56,10 @@ pub struct Config {
     /// Adds the client's address (`tcp://10.0.0.7:51234`) under this key.
     source_address_key: Option<String>,
     /// Every connection is a task of its own: no effect.
-    #[expect(
-        dead_code,
-        reason = "named for the manual; a warning says that it has no effect"
-    )]
+    #[expect(dead_code, reason = "named in a warning")]
     workers: Option<u32>,
     /// Used by clients only: no effect.
-    #[expect(
-        dead_code,
-        reason = "named for the manual; a warning says that it has no effect"
-    )]
+    #[expect(dead_code, reason = "named in a warning")]
     host: Option<String>,
 }
 
