@@ -2,15 +2,35 @@
 //!
 //! A [`Parser`] writes pairs into a [`MapWriter`] and may give the time of the event; text that it does not
 //! fit leaves the map untouched. Regular expressions are Fluent Bit's dialect (Onigmo, Ruby syntax). Not
-//! here: joining lines, clocks (the present year is an argument), I/O.
+//! here: joining lines, clocks (the present is an argument), I/O.
 
 pub mod regex;
+
+mod json;
+mod logfmt;
+mod ltsv;
+mod regex_parser;
+
+pub mod timefmt;
+
+mod decoders;
+mod escapes;
+mod time;
+mod types;
+mod zones;
+
+pub mod config;
 pub mod registry;
+
+mod builtin;
 
 pub use regex::{Regex, RegexError};
 pub use registry::Parsers;
 
 use firelane_record::{MapWriter, Timestamp};
+
+/// Tells the present.
+pub type Clock = fn() -> Timestamp;
 
 /// Reads the text of one line.
 pub trait Parser: Send + Sync {
@@ -25,3 +45,6 @@ pub trait Parser: Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the text is not of the parser's form")]
 pub struct Unparsed;
+
+#[cfg(test)]
+mod tests;

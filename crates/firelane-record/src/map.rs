@@ -85,6 +85,12 @@ impl MapWriter {
         self.count = mark.1;
     }
 
+    /// Takes away the pair that lies at `range` of [`pairs`](Self::pairs): exactly one.
+    pub fn remove_pair(&mut self, range: std::ops::Range<usize>) {
+        self.pairs.drain(range);
+        self.count = self.count.saturating_sub(1);
+    }
+
     /// Appends the whole map, head and pairs.
     pub fn write(&self, out: &mut Vec<u8>) {
         msgpack::write_map_head(out, self.count);

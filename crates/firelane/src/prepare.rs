@@ -215,9 +215,17 @@ fn not_yet(config: &Config, service: &ServiceConfig) -> Vec<Diagnostic> {
     found
 }
 
+/// The built-in parsers and those of the configuration.
 fn parsers(config: &Config, found: &mut Vec<Diagnostic>) -> Parsers {
-    let _ = (config, found, Timestamp::from_system(SystemTime::now()));
-    Parsers::new()
+    let clock = || Timestamp::from_system(SystemTime::now());
+    let mut parsers = Parsers::built_in(clock);
+    for section in &config.parsers {
+        match parsers.define(section, clock) {
+            Ok(warnings) => found.extend(warnings),
+            Err(errors) => found.extend(errors),
+        }
+    }
+    parsers
 }
 
 fn engine_service(service: &ServiceConfig, args: &RouterArgs) -> EngineService {
