@@ -2,6 +2,11 @@
 //! exactly once and in order per group, no batch breaks a limit, and frames are released when all routes have
 //! settled them.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests; clippy exempts only the tests themselves"
+)]
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -76,7 +76,7 @@ impl Rng {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -112,7 +112,7 @@ mod tests {
         let mut rng = Rng::new(7);
         for n in 1..80 {
             for _ in 0..50 {
-                let wait = schedule.wait(n, rng.next());
+                let wait = schedule.wait(n, rng.draw());
                 let top = 5u64
                     .saturating_mul(1u64.checked_shl(n).unwrap_or(u64::MAX))
                     .min(2000);

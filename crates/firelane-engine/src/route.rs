@@ -376,7 +376,7 @@ impl Route {
         let wait = if self.stop.phase() >= Phase::Draining {
             DRAIN_RETRY
         } else {
-            after.unwrap_or_else(|| self.setup.schedule.wait(claim.attempt(), self.rng.next()))
+            after.unwrap_or_else(|| self.setup.schedule.wait(claim.attempt(), self.rng.draw()))
         };
         if !std::mem::replace(&mut self.failing, true) || claim.attempt() > 1 {
             let (attempt, records) = (claim.attempt(), claim.records());

@@ -1,5 +1,10 @@
 //! The session against the golden cases, and against itself cut into pieces.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests; clippy exempts only the tests themselves"
+)]
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -55,6 +55,9 @@ const SIZE_MAX: usize = 10 << 20;
 /// Most steps back of the backtracking engine over one text; beyond it there is no match.
 const BACKTRACK_MAX: usize = 200_000;
 
+/// A named group of a match: the name, and the text where the group took part.
+pub type NamedGroup<'s, 't> = (&'s str, Option<&'t [u8]>);
+
 impl Regex {
     /// Compiles a pattern, also of the form `/pattern/imx`.
     ///
@@ -164,23 +167,16 @@ impl Regex {
     }
 
     /// The named groups of the first match, in order: the name, and the text where the group took part.
-    pub fn named<'t>(&self, text: &'t [u8]) -> Option<Vec<(&str, Option<&'t [u8]>)>> {
+    pub fn named<'s, 't>(&'s self, text: &'t [u8]) -> Option<Vec<NamedGroup<'s, 't>>> {
         let mut slots = Slots::default();
         if !self.captures(text, &mut slots) {
             return None;
         }
-        let group = |(name, number): &'_ (String, usize)| {
+        let group = |(name, number): &'s (String, usize)| {
             let value = slots.get(*number).and_then(|(start, end)| text.get(start..end));
-            (name.clone(), value)
+            (name.as_str(), value)
         };
-        let values: Vec<_> = self.names.iter().map(group).collect();
-        Some(
-            self.names
-                .iter()
-                .zip(values)
-                .map(|((name, _), (_, value))| (name.as_str(), value))
-                .collect(),
-        )
+        Some(self.names.iter().map(group).collect())
     }
 }
 

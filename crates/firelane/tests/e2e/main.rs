@@ -3,6 +3,11 @@
 //!
 //! Every test that runs a router to its end reads both ledgers, which must balance.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests; clippy exempts only the tests themselves"
+)]
+
 mod bad_input;
 mod cli;
 mod clients;
