@@ -56,7 +56,21 @@ pub(crate) struct Admin {
     pub(crate) started: f64,
 }
 
-/// A bound server that does not serve yet.
+/// A bound address. Clients that connect before it is served wait.
+#[derive(Debug)]
+pub struct Listener(TcpListener);
+
+impl Listener {
+    /// Binds `address`.
+    ///
+    /// # Errors
+    /// The system's, when the address is taken, unknown or not allowed.
+    pub async fn bind(address: &str) -> std::io::Result<Self> {
+        TcpListener::bind(address).await.map(Self)
+    }
+}
+
+/// A server that does not serve yet.
 pub struct Server {
     listener: TcpListener,
     app: Router,
@@ -67,17 +81,14 @@ pub struct Server {
 const BODY_MAX: usize = 16 * 1024;
 
 impl Server {
-    /// Binds `address`. Nothing is served before [`Server::run`].
-    ///
-    /// # Errors
-    /// The system's, when the address is taken, unknown or not allowed.
-    pub async fn bind(
-        address: &str,
+    /// A server of what `status` sees. Nothing is served before [`Server::run`].
+    pub fn new(
+        listener: Listener,
         status: Status,
         settings: Settings,
         reload: mpsc::Sender<ReloadRequest>,
-    ) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
+    ) -> Self {
+        let Listener(listener) = listener;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let health = health::Window::default();
         let admin = Arc::new(Admin {
@@ -87,11 +98,11 @@ impl Server {
             health,
             started: since.as_secs_f64(),
         });
-        Ok(Self {
+        Self {
             listener,
             app: app(admin.clone()),
             admin,
-        })
+        }
     }
 
     /// Where it listens.

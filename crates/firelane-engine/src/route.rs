@@ -298,10 +298,11 @@ impl Route {
                 self.busy.remove(&key);
             }
             Outcome::Discard { records, why } => {
-                counts.errors.add(1);
                 let total = claim.records();
                 let refused = u64::from(records.count(total));
                 counts.dropped.add(Reason::Refused, refused);
+                // Last: whoever sees the error sees what it cost.
+                counts.errors.add(1);
                 counts.proc_records.add(u64::from(total) - refused);
                 let name = &self.end().name;
                 error!(target: "output", instance = %name, records = refused, cause = %why, "refused for good, records dropped");
@@ -338,8 +339,8 @@ impl Route {
         let refused_count = u64::from(refused.count(total));
         counts.proc_records.add(u64::from(done.count(total)));
         if refused_count > 0 {
-            counts.errors.add(1);
             counts.dropped.add(Reason::Refused, refused_count);
+            counts.errors.add(1);
         }
         let gone = done.union(refused);
         if gone.count(total) == 0 {
@@ -361,11 +362,9 @@ impl Route {
         let counts = self.counts().clone();
         let name = self.end().name.clone();
         if !self.setup.retry_limit.allows(claim.attempt()) {
-            counts.retries_failed.add(1);
-            counts
-                .dropped
-                .add(Reason::RetriesExhausted, claim.records().into());
             let records = claim.records();
+            counts.dropped.add(Reason::RetriesExhausted, records.into());
+            counts.retries_failed.add(1);
             error!(target: "output", instance = %name, records, cause = %why, "retries used up, records dropped");
             self.busy.remove(&claim.key().clone());
             self.settle_all(claim);

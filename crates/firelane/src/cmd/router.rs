@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use firelane_admin::{HealthCheck, ReloadRequest, Server, Settings};
+use firelane_admin::{HealthCheck, Listener, ReloadRequest, Server, Settings};
 use firelane_conf::{Diagnostic, ServiceConfig, Severity, Sources, Span};
 use firelane_engine::{Ended, Router, StartError};
 use tokio::sync::{mpsc, watch};
@@ -166,6 +166,15 @@ async fn serve(args: &RouterArgs, prepared: Prepared) -> Exit {
         info!(target: "config", "{note}");
     }
     let (sizes, unlimited) = (plan.sizes(), plan.unlimited_retries());
+    // Before the router: inputs take records as soon as they run, and a start that fails must not have any.
+    let admin = match bind_admin(&service).await {
+        Ok(admin) => admin,
+        Err(text) => {
+            let help = "choose another `HTTP_Port` or `HTTP_Listen`";
+            error!(target: "http_server", "{}", in_one_line(&text, monitor, Some(help), &sources));
+            return Exit::Open;
+        }
+    };
     let router = match Router::start(plan).await {
         Ok(router) => router,
         Err(error) => {
@@ -175,11 +184,9 @@ async fn serve(args: &RouterArgs, prepared: Prepared) -> Exit {
     };
     let (reload_sender, reloads) = mpsc::channel(1);
     let (stop_admin, admin_stopped) = watch::channel(false);
-    if let Err(text) = start_admin(&service, &router, reload_sender, admin_stopped).await {
-        let help = "choose another `HTTP_Port` or `HTTP_Listen`";
-        error!(target: "http_server", "{}", in_one_line(&text, monitor, Some(help), &sources));
-        router.stop(std::future::ready(())).await;
-        return Exit::Open;
+    if let Some(listener) = admin {
+        let server = Server::new(listener, router.status(), settings(&service), reload_sender);
+        tokio::spawn(run_admin(server, admin_stopped));
     }
     let (inputs, filters, outputs) = sizes;
     say_deviations(&unlimited);
@@ -212,52 +219,51 @@ fn failed_start(failure: &StartError, sources: &Sources) {
     error!(target: "engine", "failed initialize {kind} {instance}: {text}");
 }
 
-/// Starts the monitoring server, where one is asked for; the error says why it cannot listen.
-async fn start_admin(
-    service: &ServiceConfig,
-    router: &Router,
-    reload: mpsc::Sender<ReloadRequest>,
-    mut stopped: watch::Receiver<bool>,
-) -> Result<(), String> {
+/// Binds the address of the monitoring server, where one is asked for; the error says why it cannot listen.
+async fn bind_admin(service: &ServiceConfig) -> Result<Option<Listener>, String> {
     if !service.http_server {
-        return Ok(());
+        return Ok(None);
     }
     let listen = service.http_listen.as_deref().unwrap_or("127.0.0.1");
     let address = match listen.contains(':') && !listen.starts_with('[') {
         true => format!("[{listen}]:{}", service.http_port),
         false => format!("{listen}:{}", service.http_port),
     };
+    match Listener::bind(&address).await {
+        Ok(listener) => {
+            info!(target: "http_server", %address, "listens");
+            Ok(Some(listener))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            Err(format!("cannot listen on {address}: address already in use"))
+        }
+        Err(error) => Err(format!("cannot listen on {address}: {error}")),
+    }
+}
+
+fn settings(service: &ServiceConfig) -> Settings {
     let health_check = service.health_check.then_some(HealthCheck {
         errors: service.hc_errors_count,
         retries_failed: service.hc_retry_failure_count,
         period: service.hc_period,
     });
-    let settings = Settings {
+    Settings {
         version: crate::FLUENT_BIT_VERSION,
         plugins: crate::registry::names(),
         health_check,
         storage_metrics: service.storage_metrics,
         hot_reload: service.hot_reload,
         delivery_age_max: DELIVERY_AGE_MAX,
+    }
+}
+
+async fn run_admin(server: Server, mut stopped: watch::Receiver<bool>) {
+    let stop = async move {
+        // An error means that the sender is gone: that is the end too.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
     };
-    match Server::bind(&address, router.status(), settings, reload).await {
-        Ok(server) => {
-            info!(target: "http_server", %address, "listens");
-            tokio::spawn(async move {
-                let stop = async move {
-                    // An error means that the sender is gone: that is the end too.
-                    let _ = stopped.wait_for(|stopped| *stopped).await;
-                };
-                if let Err(error) = server.run(stop).await {
-                    error!(target: "http_server", %error, "the monitoring server has ended");
-                }
-            });
-            Ok(())
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            Err(format!("cannot listen on {address}: address already in use"))
-        }
-        Err(error) => Err(format!("cannot listen on {address}: {error}")),
+    if let Err(error) = server.run(stop).await {
+        error!(target: "http_server", %error, "the monitoring server has ended");
     }
 }
 

@@ -175,6 +175,41 @@ fn missing_parsers_file() {
     );
 }
 
+/// Guarantees: 66 says that files are all that is wrong; with another error it is the configuration, 78.
+#[test]
+fn a_missing_file_beside_another_error() {
+    let conf = "[INPUT]\n    Name dummy\n    Rate\n@INCLUDE nope.conf\n";
+    let ended = router()
+        .file("router.conf", conf)
+        .args(&["check", "router.conf"])
+        .run();
+    assert_eq!(ended.code, Some(78), "{}", ended.stderr);
+    check_words(
+        &ended.stderr,
+        &["router.conf:3:5", "`Rate`", "router.conf:4:10", "nope.conf"],
+    );
+}
+
+/// Guarantees: warnings name the instance they are about, by its alias if it has one, and stop nothing.
+#[test]
+fn warnings_name_their_plugin() {
+    let conf = format!("[INPUT]\n    Name dummy\n    Alias numbers\n    Threaded on\n{GOOD_OUTPUT}");
+    let ended = router()
+        .file("router.conf", &conf)
+        .args(&["check", "router.conf"])
+        .run();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    check_words(
+        &ended.stderr,
+        &["warning[FL0403]", "router.conf:4:5", "= in numbers"],
+    );
+    assert!(
+        ended.stdout.contains("router.conf: 0 errors, 1 warning"),
+        "{}",
+        ended.stdout
+    );
+}
+
 /// Scenario: a.conf includes b.conf, b.conf includes a.conf.
 #[test]
 fn cyclic_include() {
