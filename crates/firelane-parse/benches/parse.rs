@@ -1,0 +1,112 @@
+//! One line, one pattern: all groups by `Regex`, and by the automata alone, configured as `Regex` does.
+#![expect(missing_docs, reason = "criterion's macros")]
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use firelane_parse::regex::{Regex, Slots};
+use regex_automata::util::primitives::NonMaxUsize;
+use regex_automata::{Input, meta, util::syntax};
+
+const ACCESS: &str = concat!(
+    r#"192.168.2.20 - frank [28/Jul/2026:10:27:10 -0300] "GET /cgi-bin/try/?q=a+b HTTP/1.0" 200 3395 "#,
+    r#""http://example.com/start.html" "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 "#,
+    r#"(KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36""#,
+);
+const APACHE2: &str = concat!(
+    r#"^(?<host>[^ ]*) [^ ]* (?<user>[^ ]*) \[(?<time>[^\]]*)\] "(?<method>\S+)(?: +(?<path>[^ ]*) +\S*)?" "#,
+    r#"(?<code>[^ ]*) (?<size>[^ ]*)(?: "(?<referer>[^\"]*)" "(?<agent>.*)")?$"#,
+);
+const NGINX: &str = concat!(
+    r#"^(?<remote>[^ ]*) (?<host>[^ ]*) (?<user>[^ ]*) \[(?<time>[^\]]*)\] "(?<method>\S+)"#,
+    r#"(?: +(?<path>[^\"]*?)(?: +\S*)?)?" (?<code>[^ ]*) (?<size>[^ ]*)"#,
+    r#"(?: "(?<referer>[^\"]*)" "(?<agent>[^\"]*)")"#,
+);
+const CRI: &str = r"^(?<time>[^ ]+) (?<stream>stdout|stderr) (?<logtag>[^ ]*) (?<message>.*)$";
+const CRI_LINE: &str = concat!(
+    "2026-01-02T03:04:05.678901234Z stdout F INFO com.example.shop.checkout.OrderService ",
+    "[http-nio-8080-exec-7] order 81723 accepted for customer 5521 in 12.4 ms, total 118.20 EUR",
+);
+const RFC3164: &str = concat!(
+    r"^\<(?<pri>[0-9]+)\>(?<time>[^ ]* {1,2}[^ ]* [^ ]*) (?<host>[^ ]*) ",
+    r"(?<ident>[a-zA-Z0-9_\/\.\-]*)(?:\[(?<pid>[0-9]+)\])?(?:[^\:]*\:)? *(?<message>.*)$",
+);
+const RFC3164_LINE: &str =
+    "<34>Oct 11 22:14:15 mymachine su[230]: 'su root' failed for lonvick on /dev/pts/8";
+const RFC5424: &str = concat!(
+    r"^\<(?<pri>[0-9]{1,5})\>1 (?<time>[^ ]+) (?<host>[^ ]+) (?<ident>[^ ]+) (?<pid>[-0-9]+) ",
+    r"(?<msgid>[^ ]+) (?<extradata>(\[(.*?)\]|-)) (?<message>.+)$",
+);
+const RFC5424_LINE: &str = concat!(
+    r#"<165>1 2026-10-11T22:14:15.003Z web1.example.com app 1234 ID47 "#,
+    r#"[exampleSDID@32473 iut="3" eventSource="Application"] An application event log entry"#,
+);
+
+const CASES: [(&str, &str, &str); 6] = [
+    ("apache2", APACHE2, ACCESS),
+    ("nginx", NGINX, ACCESS),
+    ("cri", CRI, CRI_LINE),
+    ("syslog-rfc3164", RFC3164, RFC3164_LINE),
+    ("syslog-rfc5424", RFC5424, RFC5424_LINE),
+    ("apache2, no match", APACHE2, CRI_LINE),
+];
+
+fn automata(pattern: &str) -> meta::Regex {
+    let escapes = [
+        (r"\<", "<"),
+        (r"\>", ">"),
+        (r"\/", "/"),
+        (r"\:", ":"),
+        (r"\S", r"[^\t\n\x0B\f\r ]"),
+    ];
+    let pattern = escapes
+        .iter()
+        .fold(pattern.to_string(), |text, (from, to)| text.replace(from, to));
+    meta::Builder::new()
+        .syntax(syntax::Config::new().unicode(false).utf8(false))
+        .configure(meta::Config::new().utf8_empty(false))
+        .build(&format!("(?m){pattern}"))
+        .expect("a pattern")
+}
+
+/// Nanoseconds of one call, the best of some rounds.
+fn nanoseconds(mut run: impl FnMut() -> bool) -> f64 {
+    let rounds = (0..15).map(|_| {
+        let start = Instant::now();
+        for _ in 0..4000 {
+            black_box(run());
+        }
+        start.elapsed().as_secs_f64() * 1e9 / 4000.0
+    });
+    rounds.fold(f64::MAX, f64::min)
+}
+
+fn benches(criterion: &mut Criterion) {
+    for (name, pattern, line) in CASES {
+        let text = line.as_bytes();
+        let regex = Regex::new(pattern).expect("a pattern");
+        let meta = automata(pattern);
+        let mut slots = Slots::default();
+        let mut raw: Vec<Option<NonMaxUsize>> = vec![None; regex.groups() * 2];
+        let mut straight = || regex.captures(black_box(text), &mut slots);
+        let mut by_automata = || {
+            meta.search_slots(&Input::new(black_box(text)), &mut raw)
+                .is_some()
+        };
+        let (ours, theirs) = (nanoseconds(&mut straight), nanoseconds(&mut by_automata));
+        println!(
+            "{name}: {ours:.0} ns, automata {theirs:.0} ns, {:.1} times",
+            theirs / ours
+        );
+
+        let mut group = criterion.benchmark_group(name);
+        group.throughput(Throughput::Bytes(text.len() as u64));
+        group.bench_function("straight", |bencher| bencher.iter(&mut straight));
+        group.bench_function("automata", |bencher| bencher.iter(&mut by_automata));
+        group.finish();
+    }
+}
+
+criterion_group!(parse, benches);
+criterion_main!(parse);
