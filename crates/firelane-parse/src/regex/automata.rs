@@ -2,23 +2,15 @@
 
 use std::sync::OnceLock;
 
-use regex_automata::util::primitives::NonMaxUsize;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input, PatternID, meta};
 use regex_syntax::hir::Hir;
 
-use super::straight::{Notes, Outcome, Program};
-use super::{RegexError, one_line};
+use super::straight::{Outcome, Program};
+use super::{RegexError, Slots, one_line};
 
 /// Longest compiled automaton, in bytes.
 const SIZE_MAX: usize = 10 << 20;
-
-/// Where the groups of a match lie, for each way to find it.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Scratch {
-    raw: Vec<Option<NonMaxUsize>>,
-    notes: Notes,
-}
 
 /// A pattern without look-around and the like.
 #[derive(Debug)]
@@ -93,45 +85,32 @@ impl Automata {
     }
 
     /// Finds the first match and the places of its groups, by number.
-    pub(super) fn captures(
-        &self,
-        text: &[u8],
-        scratch: &mut Scratch,
-        spans: &mut Vec<Option<(usize, usize)>>,
-    ) -> bool {
+    pub(super) fn captures(&self, text: &[u8], slots: &mut Slots) -> bool {
         let straight = self.straight.as_ref();
-        let outcome = straight.map_or(Outcome::GaveUp, |program| {
-            program.captures(text, &mut scratch.notes)
-        });
-        match outcome {
-            Outcome::Match(..) => {
-                spans.extend(scratch.notes.spans());
-                true
-            }
+        match straight.map_or(Outcome::GaveUp, |program| {
+            program.captures(text, &mut slots.notes)
+        }) {
+            Outcome::Match(..) => true,
             Outcome::None => false,
-            Outcome::GaveUp => self
-                .meta()
-                .is_some_and(|regex| captures_of(regex, text, &mut scratch.raw, spans)),
+            Outcome::GaveUp => self.meta().is_some_and(|regex| captures_of(regex, text, slots)),
         }
     }
 }
 
-fn captures_of(
-    regex: &meta::Regex,
-    text: &[u8],
-    raw: &mut Vec<Option<NonMaxUsize>>,
-    spans: &mut Vec<Option<(usize, usize)>>,
-) -> bool {
-    raw.clear();
-    raw.resize(regex.group_info().group_len(PatternID::ZERO) * 2, None);
-    if regex.search_slots(&Input::new(text), raw).is_none() {
+fn captures_of(regex: &meta::Regex, text: &[u8], slots: &mut Slots) -> bool {
+    slots.raw.clear();
+    slots
+        .raw
+        .resize(regex.group_info().group_len(PatternID::ZERO) * 2, None);
+    if regex.search_slots(&Input::new(text), &mut slots.raw).is_none() {
         return false;
     }
-    let span = |pair: &[Option<NonMaxUsize>]| match pair {
-        [Some(start), Some(end)] => Some((start.get(), end.get())),
-        _ => None,
-    };
-    spans.extend(raw.chunks(2).map(span));
+    for pair in slots.raw.chunks(2) {
+        slots.notes.push(match pair {
+            [Some(start), Some(end)] => Some((start.get(), end.get())),
+            _ => None,
+        });
+    }
     true
 }
 
@@ -169,8 +148,9 @@ pub(super) mod testing {
 
         /// The groups as the automata alone find them.
         pub(in crate::regex) fn captures_by_meta(&self, text: &[u8]) -> Option<Vec<Option<(usize, usize)>>> {
-            let mut spans = Vec::new();
-            captures_of(self.meta().unwrap(), text, &mut Vec::new(), &mut spans).then_some(spans)
+            let mut slots = Slots::default();
+            let found = captures_of(self.meta().unwrap(), text, &mut slots);
+            found.then(|| (0..self.groups).map(|n| slots.get(n)).collect())
         }
 
         /// The end of a match at the start as the automata alone find it.

@@ -11,7 +11,9 @@ mod automata;
 mod straight;
 mod translate;
 
-use automata::{Automata, Scratch};
+use automata::Automata;
+use regex_automata::util::primitives::NonMaxUsize;
+use straight::Notes;
 use translate::Translated;
 
 /// A pattern that is none.
@@ -41,14 +43,14 @@ enum Engine {
 /// Where the groups of a match lie: start and end, by group number. Keep one and use it again.
 #[derive(Debug, Default, Clone)]
 pub struct Slots {
-    scratch: Scratch,
-    spans: Vec<Option<(usize, usize)>>,
+    notes: Notes,
+    raw: Vec<Option<NonMaxUsize>>,
 }
 
 impl Slots {
     /// The place of group `n` (0: the whole match).
     pub fn get(&self, n: usize) -> Option<(usize, usize)> {
-        *self.spans.get(n)?
+        self.notes.get(n)
     }
 }
 
@@ -127,9 +129,9 @@ impl Regex {
 
     /// Finds the first match and the places of its groups.
     pub fn captures(&self, text: &[u8], slots: &mut Slots) -> bool {
-        slots.spans.clear();
+        slots.notes.clear();
         match &self.engine {
-            Engine::Automata(regex) => regex.captures(text, &mut slots.scratch, &mut slots.spans),
+            Engine::Automata(regex) => regex.captures(text, slots),
             Engine::Fancy(regex) => with_text(text, |text, offset| {
                 let Ok(Some(found)) = regex.captures(text) else {
                     return false;
@@ -139,7 +141,7 @@ impl Regex {
                         .get(n)
                         .map(|group| (offset(group.start()), offset(group.end())))
                 };
-                slots.spans.extend((0..self.groups).map(span));
+                (0..self.groups).map(span).for_each(|span| slots.notes.push(span));
                 true
             }),
         }

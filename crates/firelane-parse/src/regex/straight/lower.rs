@@ -10,10 +10,14 @@ use super::set::{ByteSet, Next, Scan, Table};
 pub(super) enum Op {
     /// This byte.
     Byte(u8),
+    /// At most eight bytes.
+    Word(Word),
     /// These bytes.
     Literal(Box<[u8]>),
     /// One byte of the set.
     Set(Box<Table>),
+    /// All bytes up to this one, and itself.
+    Until(Until),
     /// A repetition of one set.
     Run(Box<Run>),
     /// Notes the position.
@@ -31,6 +35,52 @@ pub(super) enum Op {
     Jump(usize),
     /// The end of the pattern.
     Match,
+}
+
+/// A literal of at most eight bytes, to compare in one go.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Word {
+    /// Its bytes, the first one lowest; others are zero.
+    bits: u64,
+    /// Ones where it has bytes.
+    mask: u64,
+    /// Number of its bytes.
+    pub(super) len: usize,
+}
+
+impl Word {
+    fn new(bytes: &[u8]) -> Option<Self> {
+        let mut padded = [0; 8];
+        padded.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        let bits = u64::from_le_bytes(padded);
+        let len = bytes.len();
+        let mask = u64::MAX.checked_shr(64 - 8 * u32::try_from(len).ok()?)?;
+        Some(Self { bits, mask, len })
+    }
+
+    /// Whether `text` starts with it.
+    #[inline]
+    pub(super) fn starts(&self, text: &[u8]) -> bool {
+        match text.first_chunk::<8>() {
+            Some(chunk) => (u64::from_le_bytes(*chunk) ^ self.bits) & self.mask == 0,
+            None => text.starts_with(self.bits.to_le_bytes().get(..self.len).unwrap_or_default()),
+        }
+    }
+}
+
+/// All bytes up to a certain one, and itself: the usual field and its separator.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Until {
+    /// The byte that ends it.
+    pub(super) byte: u8,
+    /// Going back restores older notes.
+    pub(super) undo: bool,
+    /// The slot of its start, if the bytes before the last one are a group; that of its end is the next.
+    pub(super) save: Option<u32>,
+    /// Fewest bytes before the last one.
+    pub(super) min: u32,
+    /// The step to go on with.
+    pub(super) then: u32,
 }
 
 /// A repetition of one set.
@@ -155,33 +205,71 @@ pub(super) fn first(ops: &[Raw], at: usize) -> First {
 
 /// The program to run; each step keeps its number.
 pub(super) fn lower(raw: &[Raw]) -> Vec<Op> {
-    raw.iter()
-        .enumerate()
-        .map(|(at, op)| match op {
-            Raw::Literal(bytes) => match bytes[..] {
-                [byte] => Op::Byte(byte),
-                _ => Op::Literal(bytes.clone()),
-            },
-            Raw::Set(set) => Op::Set(Box::new(Table::new(set))),
-            Raw::Run(run) => Op::Run(Box::new(lower_run(run, first(raw, at + 1)))),
-            Raw::Save { slot, undo } => Op::Save {
-                slot: *slot,
-                undo: *undo,
-            },
-            Raw::Look(look) => Op::Look(*look),
-            &Raw::Split { first: one, second } => {
-                let (a, b) = (first(raw, one), first(raw, second));
-                Op::Split(Box::new(Split {
-                    first: one,
-                    second,
-                    first_next: Next::new(&a.set, a.end),
-                    second_next: Next::new(&b.set, b.end),
-                }))
+    let mut ops: Vec<Op> = (0..raw.len()).map(|at| lower_one(raw, at)).collect();
+    for at in 0..raw.len() {
+        if let Some((until, rest)) = until(raw, at) {
+            ops[at] = Op::Until(until);
+            if !rest.is_empty() {
+                ops[at + 1] = literal(rest);
             }
-            Raw::Jump(to) => Op::Jump(*to),
-            Raw::Match => Op::Match,
-        })
-        .collect()
+        }
+    }
+    ops
+}
+
+fn lower_one(raw: &[Raw], at: usize) -> Op {
+    match &raw[at] {
+        Raw::Literal(bytes) => literal(bytes),
+        Raw::Set(set) => Op::Set(Box::new(Table::new(set))),
+        Raw::Run(run) => Op::Run(Box::new(lower_run(run, first(raw, at + 1)))),
+        &Raw::Save { slot, undo } => Op::Save { slot, undo },
+        Raw::Look(look) => Op::Look(*look),
+        &Raw::Split { first: one, second } => {
+            let (a, b) = (first(raw, one), first(raw, second));
+            Op::Split(Box::new(Split {
+                first: one,
+                second,
+                first_next: Next::new(&a.set, a.end),
+                second_next: Next::new(&b.set, b.end),
+            }))
+        }
+        Raw::Jump(to) => Op::Jump(*to),
+        Raw::Match => Op::Match,
+    }
+}
+
+fn literal(bytes: &[u8]) -> Op {
+    match (bytes, Word::new(bytes)) {
+        (&[byte], _) => Op::Byte(byte),
+        (_, Some(word)) => Op::Word(word),
+        _ => Op::Literal(bytes.into()),
+    }
+}
+
+/// The run at this step and the first byte of the literal behind it as one step, where the run takes all but
+/// that byte; also what is left of the literal.
+fn until(raw: &[Raw], at: usize) -> Option<(Until, &[u8])> {
+    let (Raw::Run(run), Raw::Literal(bytes)) = (&raw[at], raw.get(at + 1)?) else {
+        return None;
+    };
+    let (&byte, rest) = bytes.split_first()?;
+    let jumps_between = raw.iter().any(|op| match op {
+        Raw::Split { first, second } => *first == at + 1 || *second == at + 1,
+        Raw::Jump(to) => *to == at + 1,
+        _ => false,
+    });
+    if run.set.not() != ByteSet::of(&[byte]) || run.max.is_some() || jumps_between {
+        return None;
+    }
+    let then = if rest.is_empty() { at + 2 } else { at + 1 };
+    let until = Until {
+        byte,
+        undo: run.undo,
+        save: run.save.map(u32::try_from).transpose().ok()?,
+        min: u32::try_from(run.min).ok()?,
+        then: u32::try_from(then).ok()?,
+    };
+    Some((until, rest))
 }
 
 fn lower_run(run: &RawRun, next: First) -> Run {

@@ -2,7 +2,7 @@
 
 use regex_syntax::hir::Look;
 
-use super::lower::{Kind, Op, Run};
+use super::lower::{Kind, Op, Run, Until};
 use super::{NO_MARK, Program};
 
 /// The work of one search grew beyond its limit.
@@ -40,14 +40,21 @@ impl<const NOTES: bool> Machine<'_, NOTES> {
     /// Tries a match that starts at `start`: its end.
     pub(super) fn attempt(&mut self, start: usize) -> Result<Option<usize>, GaveUp> {
         let program = self.program;
-        self.stack.clear();
-        if NOTES {
-            self.marks.fill(NO_MARK);
-        }
         let (mut at, mut pos) = (0, start);
         loop {
             let reached = match &program.ops[at] {
                 Op::Byte(byte) => (self.text.get(pos) == Some(byte)).then_some(pos + 1),
+                Op::Word(word) => {
+                    let tail = self.text.get(pos..).unwrap_or_default();
+                    word.starts(tail).then_some(pos + word.len)
+                }
+                Op::Until(until) => match self.until(until, pos) {
+                    Some(end) => {
+                        (at, pos) = (until.then as usize, end);
+                        continue;
+                    }
+                    None => None,
+                },
                 Op::Literal(bytes) => {
                     let tail = self.text.get(pos..).unwrap_or_default();
                     tail.starts_with(bytes).then_some(pos + bytes.len())
@@ -91,6 +98,12 @@ impl<const NOTES: bool> Machine<'_, NOTES> {
         }
     }
 
+    /// Forgets what a failed attempt has left.
+    pub(super) fn reset(&mut self) {
+        self.stack.clear();
+        self.marks.fill(NO_MARK);
+    }
+
     /// Takes work off the budget.
     #[inline]
     pub(super) fn charge(&mut self, work: usize) -> Result<(), GaveUp> {
@@ -117,6 +130,21 @@ impl<const NOTES: bool> Machine<'_, NOTES> {
             self.note(slot, from, run.undo);
             self.note(slot + 1, to, run.undo);
         }
+    }
+
+    /// Takes the bytes up to a certain one, and that.
+    #[inline]
+    fn until(&mut self, until: &Until, pos: usize) -> Option<usize> {
+        let len = memchr::memchr(until.byte, self.text.get(pos..)?)?;
+        if len < until.min as usize {
+            return None;
+        }
+        self.budget = self.budget.saturating_sub(len >> 4);
+        if NOTES && let Some(slot) = until.save {
+            self.note(slot as usize, pos, until.undo);
+            self.note(slot as usize + 1, pos + len, until.undo);
+        }
+        Some(pos + len + 1)
     }
 
     /// Takes the preferred length of a run; leaves a frame if there are others.

@@ -46,13 +46,24 @@ pub(super) struct Notes {
 }
 
 impl Notes {
-    /// The places of the groups of the last match, by number; the first is the whole match.
-    pub(super) fn spans(&self) -> impl Iterator<Item = Option<(usize, usize)>> + '_ {
-        let span = |pair: &[usize]| match *pair {
+    /// The place of group `n` (0: the whole match).
+    pub(super) fn get(&self, n: usize) -> Option<(usize, usize)> {
+        let at = n.checked_mul(2)?;
+        match *self.marks.get(at..at.checked_add(2)?)? {
             [start, end] if start != NO_MARK && end != NO_MARK => Some((start, end)),
             _ => None,
-        };
-        self.marks.chunks_exact(2).map(span)
+        }
+    }
+
+    /// Forgets the last match.
+    pub(super) fn clear(&mut self) {
+        self.marks.clear();
+    }
+
+    /// Adds the place of the next group of a match that another engine has found.
+    pub(super) fn push(&mut self, span: Option<(usize, usize)>) {
+        let (start, end) = span.unwrap_or((NO_MARK, NO_MARK));
+        self.marks.extend([start, end]);
     }
 }
 
@@ -142,11 +153,16 @@ impl Program {
 
     /// Finds the first match and notes the places of its groups.
     pub(super) fn captures(&self, text: &[u8], notes: &mut Notes) -> Outcome {
+        notes.clear();
         notes.marks.resize(self.slots, NO_MARK);
+        notes.stack.clear();
         let outcome = self.search(&mut self.machine::<true>(text, &mut notes.marks, &mut notes.stack));
-        if let Outcome::Match(start, end) = outcome {
-            notes.marks[0] = start;
-            notes.marks[1] = end;
+        match outcome {
+            Outcome::Match(start, end) => {
+                notes.marks[0] = start;
+                notes.marks[1] = end;
+            }
+            Outcome::None | Outcome::GaveUp => notes.clear(),
         }
         outcome
     }
@@ -174,7 +190,10 @@ impl Program {
                 .and_then(|()| machine.attempt(start))
             {
                 Ok(Some(end)) => return Outcome::Match(start, end),
-                Ok(None) => from = self.after(machine.text, start),
+                Ok(None) => {
+                    from = self.after(machine.text, start);
+                    machine.reset();
+                }
                 Err(GaveUp) => return Outcome::GaveUp,
             }
         }

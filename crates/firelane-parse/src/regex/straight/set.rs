@@ -120,9 +120,6 @@ pub(super) enum Scan {
     Table(Box<Table>),
 }
 
-/// How far a loop looks before it leaves the rest to the vector code, which starts slower.
-const NEAR: usize = 16;
-
 impl Scan {
     /// Looks for the bytes of `set`.
     pub(super) fn new(set: &ByteSet) -> Self {
@@ -146,13 +143,9 @@ impl Scan {
         let tail = text.get(from..).unwrap_or_default();
         let found = match self {
             Self::Never => None,
-            Self::One(a) => near(tail, |byte| byte == *a, |far| memchr(*a, far)),
-            Self::Two(a, b) => near(tail, |byte| byte == *a || byte == *b, |far| memchr2(*a, *b, far)),
-            Self::Three(a, b, c) => near(
-                tail,
-                |byte| byte == *a || byte == *b || byte == *c,
-                |far| memchr3(*a, *b, *c, far),
-            ),
+            Self::One(a) => memchr(*a, tail),
+            Self::Two(a, b) => memchr2(*a, *b, tail),
+            Self::Three(a, b, c) => memchr3(*a, *b, *c, tail),
             Self::Table(table) => tail.iter().position(|&byte| table.has(byte)),
         };
         found.map_or(text.len(), |at| from + at)
@@ -167,15 +160,5 @@ impl Scan {
             Self::Three(a, b, c) => text.iter().rposition(|byte| byte == a || byte == b || byte == c),
             Self::Table(table) => text.iter().rposition(|&byte| table.has(byte)),
         }
-    }
-}
-
-#[inline]
-fn near(text: &[u8], is: impl Fn(u8) -> bool, far: impl FnOnce(&[u8]) -> Option<usize>) -> Option<usize> {
-    let (head, tail) = text.split_at(text.len().min(NEAR));
-    match head.iter().position(|&byte| is(byte)) {
-        Some(at) => Some(at),
-        None if tail.is_empty() => None,
-        None => far(tail).map(|at| head.len() + at),
     }
 }

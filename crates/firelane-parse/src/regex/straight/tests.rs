@@ -27,7 +27,7 @@ fn agree(automata: &Automata, pattern: &str, text: &[u8]) -> bool {
     let captured = program.captures(text, &mut notes);
     let outcomes = [captured, program.find(text), program.find_at_start(text)];
     let found = match captured {
-        Outcome::Match(..) => Some(notes.spans().collect::<Vec<_>>()),
+        Outcome::Match(..) => Some((0..automata.groups()).map(|n| notes.get(n)).collect()),
         Outcome::None => None,
         Outcome::GaveUp => want.clone(),
     };
