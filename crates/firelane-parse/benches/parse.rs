@@ -45,13 +45,18 @@ const RFC5424_LINE: &str = concat!(
 
 const LINES: usize = 500;
 
-const CASES: [(&str, &str, &str); 6] = [
+const CASES: [(&str, &str, &str); 7] = [
     ("apache2", APACHE2, ACCESS),
     ("nginx", NGINX, ACCESS),
     ("cri", CRI, CRI_LINE),
     ("syslog-rfc3164", RFC3164, RFC3164_LINE),
     ("syslog-rfc5424", RFC5424, RFC5424_LINE),
     ("apache2, no match", APACHE2, CRI_LINE),
+    (
+        "from anywhere, no match",
+        r"(?<id>[0-9]+) (?<unit>[a-z]+);",
+        CRI_LINE,
+    ),
 ];
 
 fn automata(pattern: &str) -> meta::Regex {

@@ -86,14 +86,31 @@ impl Automata {
 
     /// Finds the first match and the places of its groups, by number.
     pub(super) fn captures(&self, text: &[u8], slots: &mut Slots) -> bool {
-        let straight = self.straight.as_ref();
+        let straight = self.straight.as_deref();
         match straight.map_or(Outcome::GaveUp, |program| {
             program.captures(text, &mut slots.notes)
         }) {
             Outcome::Match(..) => true,
             Outcome::None => false,
-            Outcome::GaveUp => self.meta().is_some_and(|regex| captures_of(regex, text, slots)),
+            Outcome::GaveUp => {
+                let Some(meta) = self.meta() else { return false };
+                match straight {
+                    Some(program) => captures_by_both(program, meta, text, slots),
+                    None => captures_of(meta, text, slots),
+                }
+            }
         }
+    }
+}
+
+/// The automata say whether there is a match and where, the straight matcher where its groups are.
+fn captures_by_both(program: &Program, meta: &meta::Regex, text: &[u8], slots: &mut Slots) -> bool {
+    let Some(found) = meta.search(&Input::new(text)) else {
+        return false;
+    };
+    match program.captures_from(text, found.start(), &mut slots.notes) {
+        Outcome::Match(..) => true,
+        Outcome::None | Outcome::GaveUp => captures_of(meta, text, slots),
     }
 }
 

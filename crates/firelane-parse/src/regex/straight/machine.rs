@@ -139,7 +139,7 @@ impl<const NOTES: bool> Machine<'_, NOTES> {
         if len < until.min as usize {
             return None;
         }
-        self.budget = self.budget.saturating_sub(len >> 4);
+        self.budget = self.budget.saturating_sub(len >> 6);
         if NOTES && let Some(slot) = until.save {
             self.note(slot as usize, pos, until.undo);
             self.note(slot as usize + 1, pos + len, until.undo);
@@ -197,7 +197,7 @@ impl<const NOTES: bool> Machine<'_, NOTES> {
     #[inline]
     fn stop(&mut self, run: &Run, pos: usize, high: usize) -> usize {
         let end = run.stop.find(&self.text[..high], pos);
-        self.budget = self.budget.saturating_sub((end - pos) >> 4);
+        self.budget = self.budget.saturating_sub((end - pos) >> 6);
         end
     }
 
@@ -207,7 +207,7 @@ impl<const NOTES: bool> Machine<'_, NOTES> {
             return None;
         };
         let to = halt.find(&self.text[..high], pos);
-        self.budget = self.budget.saturating_sub((to - pos) >> 4);
+        self.budget = self.budget.saturating_sub((to - pos) >> 6);
         next.fits(self.text, to).then_some(to)
     }
 
@@ -247,7 +247,7 @@ impl<const NOTES: bool> Machine<'_, NOTES> {
         };
         let found = back.find_last(&self.text[low..pos]);
         let to = low + found.unwrap_or(0);
-        self.budget = self.budget.saturating_sub((pos - to) >> 4);
+        self.budget = self.budget.saturating_sub((pos - to) >> 6);
         found?;
         self.renote(run, to);
         if to > low {

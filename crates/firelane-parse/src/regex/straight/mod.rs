@@ -5,7 +5,8 @@
 //! the match. Where there is a choice, a stack remembers it. The order of trying is that of a backtracking
 //! engine, hence the match and its groups are those of the automata.
 //!
-//! A search does work in proportion to the text. One that would need more gives up, and the automata do it.
+//! A search does work in proportion to the text and gives up beyond it; the automata are better at saying no.
+//! They find where the match starts, and a second try from there may do more work.
 
 mod compile;
 mod lower;
@@ -55,6 +56,20 @@ impl Notes {
         }
     }
 
+    fn reset(&mut self, slots: usize) {
+        self.marks.clear();
+        self.marks.resize(slots, NO_MARK);
+        self.stack.clear();
+    }
+
+    fn finish(&mut self, found: Outcome) -> Outcome {
+        match found {
+            Outcome::Match(start, end) => self.marks[..2].copy_from_slice(&[start, end]),
+            Outcome::None | Outcome::GaveUp => self.clear(),
+        }
+        found
+    }
+
     /// Forgets the last match.
     pub(super) fn clear(&mut self) {
         self.marks.clear();
@@ -90,10 +105,29 @@ enum Start {
     Scan(Scan, bool),
 }
 
-/// Work that every search may do, in bytes scanned at a time (16) or choices tried.
-const WORK_LEAST: usize = 512;
-/// Work for each byte of the text.
-const WORK_PER_BYTE: usize = 4;
+/// Work that a search may do, and the part of the text's bytes that it may do besides. A unit is a choice
+/// tried; it takes some nanoseconds, as do 2 to 4 bytes in the automata.
+#[derive(Debug, Clone, Copy)]
+struct Work {
+    least: usize,
+    bytes_for_one: usize,
+}
+
+/// From certain places.
+const WORK: Work = Work {
+    least: 48,
+    bytes_for_one: 16,
+};
+/// From any place.
+const WORK_ANYWHERE: Work = Work {
+    least: 24,
+    bytes_for_one: 64,
+};
+/// Where a match is known to start: the automata take much longer for its groups.
+const WORK_GROUPS: Work = Work {
+    least: 512,
+    bytes_for_one: 1,
+};
 
 impl Program {
     /// Compiles a pattern's tree, if it is of the shape.
@@ -129,47 +163,49 @@ impl Program {
     /// Whether it is quick at saying that a text does not match: the automata look at the bytes in vectors
     /// where a match may start anywhere.
     pub(super) fn is_quick_test(&self) -> bool {
-        match &self.start {
-            Start::Text | Start::Line | Start::Literal(_) => true,
-            Start::Scan(scan, _) => scan.is_quick() && !matches!(self.ops[0], Op::Split(_)),
-        }
+        !matches!(self.start, Start::Scan(..))
     }
 
     /// Whether it matches anywhere in `text`, and where.
     pub(super) fn find(&self, text: &[u8]) -> Outcome {
         let mut stack = Vec::new();
-        self.search(&mut self.machine::<false>(text, &mut [], &mut stack))
+        self.search(&mut self.machine::<false>(text, self.work(), &mut [], &mut stack))
     }
 
     /// The match that starts at the start of `text`.
     pub(super) fn find_at_start(&self, text: &[u8]) -> Outcome {
         let mut stack = Vec::new();
-        match self.machine::<false>(text, &mut [], &mut stack).attempt(0) {
-            Ok(Some(end)) => Outcome::Match(0, end),
-            Ok(None) => Outcome::None,
-            Err(GaveUp) => Outcome::GaveUp,
-        }
+        let mut machine = self.machine::<false>(text, WORK, &mut [], &mut stack);
+        outcome(0, machine.attempt(0))
     }
 
     /// Finds the first match and notes the places of its groups.
     pub(super) fn captures(&self, text: &[u8], notes: &mut Notes) -> Outcome {
-        notes.clear();
-        notes.marks.resize(self.slots, NO_MARK);
-        notes.stack.clear();
-        let outcome = self.search(&mut self.machine::<true>(text, &mut notes.marks, &mut notes.stack));
-        match outcome {
-            Outcome::Match(start, end) => {
-                notes.marks[0] = start;
-                notes.marks[1] = end;
-            }
-            Outcome::None | Outcome::GaveUp => notes.clear(),
+        notes.reset(self.slots);
+        let mut machine = self.machine::<true>(text, self.work(), &mut notes.marks, &mut notes.stack);
+        let found = self.search(&mut machine);
+        notes.finish(found)
+    }
+
+    /// Notes the places of the groups of the match that starts at `start`.
+    pub(super) fn captures_from(&self, text: &[u8], start: usize, notes: &mut Notes) -> Outcome {
+        notes.reset(self.slots);
+        let mut machine = self.machine::<true>(text, WORK_GROUPS, &mut notes.marks, &mut notes.stack);
+        let found = outcome(start, machine.attempt(start));
+        notes.finish(found)
+    }
+
+    fn work(&self) -> Work {
+        match self.start {
+            Start::Scan(..) => WORK_ANYWHERE,
+            _ => WORK,
         }
-        outcome
     }
 
     fn machine<'a, const NOTES: bool>(
         &'a self,
         text: &'a [u8],
+        work: Work,
         marks: &'a mut [usize],
         stack: &'a mut Vec<Frame>,
     ) -> Machine<'a, NOTES> {
@@ -178,7 +214,7 @@ impl Program {
             text,
             marks,
             stack,
-            budget: WORK_LEAST + text.len().saturating_mul(WORK_PER_BYTE),
+            budget: work.least + text.len() / work.bytes_for_one,
         }
     }
 
@@ -222,6 +258,14 @@ impl Program {
             _ => None,
         });
         run_end.unwrap_or(start) + 1
+    }
+}
+
+fn outcome(start: usize, found: Result<Option<usize>, GaveUp>) -> Outcome {
+    match found {
+        Ok(Some(end)) => Outcome::Match(start, end),
+        Ok(None) => Outcome::None,
+        Err(GaveUp) => Outcome::GaveUp,
     }
 }
 

@@ -132,11 +132,6 @@ impl Scan {
         }
     }
 
-    /// Whether it is quicker than a look at each byte.
-    pub(super) fn is_quick(&self) -> bool {
-        !matches!(self, Self::Table(_))
-    }
-
     /// The first place at or after `from` with a byte of the set, or the end of the text.
     #[inline]
     pub(super) fn find(&self, text: &[u8], from: usize) -> usize {

@@ -5,9 +5,9 @@ use proptest::prelude::*;
 
 use super::samples::*;
 use super::*;
-use crate::regex::Regex;
 use crate::regex::automata::Automata;
 use crate::regex::translate::translate;
+use crate::regex::{Regex, Slots};
 
 fn both(pattern: &str) -> Automata {
     let translated = translate(pattern);
@@ -25,13 +25,37 @@ fn agree(automata: &Automata, pattern: &str, text: &[u8]) -> bool {
     let shown = String::from_utf8_lossy(text);
     let mut notes = Notes::default();
     let captured = program.captures(text, &mut notes);
+    let mut slots = Slots::default();
+    let groups = |get: &dyn Fn(usize) -> Option<(usize, usize)>| (0..automata.groups()).map(get).collect();
+    let whole = automata
+        .captures(text, &mut slots)
+        .then(|| groups(&|n| slots.get(n)));
+    assert_eq!(whole, want, "{pattern} on {shown:?}, whichever engine");
     let outcomes = [captured, program.find(text), program.find_at_start(text)];
     let found = match captured {
-        Outcome::Match(..) => Some((0..automata.groups()).map(|n| notes.get(n)).collect()),
+        Outcome::Match(..) => Some(groups(&|n| notes.get(n))),
         Outcome::None => None,
         Outcome::GaveUp => want.clone(),
     };
     assert_eq!(found, want, "{pattern} on {shown:?}");
+    if let Some(start) = want.as_ref().and_then(|spans| spans[0]).map(|span| span.0)
+        && program.captures_from(text, start, &mut notes) != Outcome::GaveUp
+    {
+        assert_eq!(
+            Some(groups(&|n| notes.get(n))),
+            want,
+            "{pattern} from {start} of {shown:?}"
+        );
+    }
+    if want.is_none() {
+        for start in [0, text.len() / 2] {
+            let found = program.captures_from(text, start, &mut notes);
+            assert!(
+                !matches!(found, Outcome::Match(..)),
+                "{pattern} from {start} of {shown:?}"
+            );
+        }
+    }
     if let Outcome::Match(start, end) = outcomes[1] {
         assert_eq!(
             want.map(|spans| spans[0]),
@@ -310,7 +334,8 @@ fn pattern() -> impl Strategy<Value = String> {
 
 fn text() -> impl Strategy<Value = Vec<u8>> {
     let byte = prop::sample::select(b"aaabbAB  --1\"]\n\xff\xc3".to_vec());
-    prop::collection::vec(byte, 0..40)
+    prop_oneof![9 => 0..40_usize, 1 => 200..300_usize]
+        .prop_flat_map(move |len| prop::collection::vec(byte.clone(), len))
 }
 
 proptest! {
