@@ -63,8 +63,12 @@ impl Automata {
 
     /// Whether it matches anywhere in `text`.
     pub(super) fn is_match(&self, text: &[u8]) -> bool {
-        let quick = self.straight.as_ref().filter(|program| program.is_quick_test());
-        match quick.map_or(Outcome::GaveUp, |program| program.find(text)) {
+        let outcome = match &self.straight {
+            Some(program) if program.is_quick_test() => program.find(text),
+            Some(program) if program.lacks(text) => Outcome::None,
+            _ => Outcome::GaveUp,
+        };
+        match outcome {
             Outcome::Match(..) => true,
             Outcome::None => false,
             Outcome::GaveUp => self.meta().is_some_and(|regex| regex.is_match(text)),

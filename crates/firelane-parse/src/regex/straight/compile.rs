@@ -64,18 +64,32 @@ pub(super) struct RawRun {
     pub(super) undo: bool,
 }
 
-/// The program of a pattern and its number of slots (two for each group), or nothing where it is refused.
-pub(super) fn compile(hir: &Hir) -> Option<(Vec<Raw>, usize)> {
+/// The program of a pattern.
+pub(super) struct Compiled {
+    /// Its steps.
+    pub(super) ops: Vec<Raw>,
+    /// Number of slots: two for each group.
+    pub(super) slots: usize,
+    /// The longest literal that every match holds, empty if there is none.
+    pub(super) required: Box<[u8]>,
+}
+
+/// The program of a pattern, or nothing where it is refused.
+pub(super) fn compile(hir: &Hir) -> Option<Compiled> {
     let mut compiler = Compiler {
         ops: Vec::new(),
         slots: 2,
         nodes: 0,
         counts: 0,
         branches: 0,
+        required: Box::default(),
     };
     compiler.emit(hir)?;
     compiler.push(Raw::Match)?;
-    Some((compiler.ops, compiler.slots))
+    let Compiler {
+        ops, slots, required, ..
+    } = compiler;
+    Some(Compiled { ops, slots, required })
 }
 
 struct Compiler {
@@ -85,6 +99,7 @@ struct Compiler {
     counts: u32,
     /// Depth of branches around the present node.
     branches: usize,
+    required: Box<[u8]>,
 }
 
 impl Compiler {
@@ -105,6 +120,9 @@ impl Compiler {
             HirKind::Empty => {}
             HirKind::Literal(literal) => {
                 self.push(Raw::Literal(literal.0.clone()))?;
+                if self.branches == 0 && literal.0.len() >= self.required.len() {
+                    self.required = literal.0.clone();
+                }
             }
             HirKind::Class(class) => {
                 let set = set_of(class)?;

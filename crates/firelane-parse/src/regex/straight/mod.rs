@@ -20,7 +20,7 @@ mod tests;
 use memchr::memmem::Finder;
 use regex_syntax::hir::{Hir, Look};
 
-use compile::Raw;
+use compile::{Compiled, Raw};
 use lower::Op;
 use machine::{Frame, GaveUp, Machine};
 use set::Scan;
@@ -88,6 +88,8 @@ pub(super) struct Program {
     ops: Vec<Op>,
     slots: usize,
     start: Start,
+    /// Without these bytes there is no match; kept where a look for them pays.
+    required: Option<Box<Finder<'static>>>,
     /// Begins with a run without bound, at this step: what fails at its start fails all along it.
     leading: Option<usize>,
 }
@@ -105,6 +107,9 @@ enum Start {
     Scan(Scan, bool),
 }
 
+/// Shortest literal that lines are worth a look for: shorter ones are separators, which most lines have.
+const WORD: usize = 4;
+
 /// Work that a search may do, and the part of the text's bytes that it may do besides. A unit is a choice
 /// tried; it takes some nanoseconds, as do 2 to 4 bytes in the automata.
 #[derive(Debug, Clone, Copy)]
@@ -118,10 +123,15 @@ const WORK: Work = Work {
     least: 48,
     bytes_for_one: 16,
 };
-/// From any place.
+/// From any place that has one of many bytes.
 const WORK_ANYWHERE: Work = Work {
     least: 24,
     bytes_for_one: 64,
+};
+/// From a few bytes, wherever they stand: the automata know how to find words that start with them.
+const WORK_WORDS: Work = Work {
+    least: 6,
+    bytes_for_one: 256,
 };
 /// Where a match is known to start: the automata take much longer for its groups.
 const WORK_GROUPS: Work = Work {
@@ -132,7 +142,11 @@ const WORK_GROUPS: Work = Work {
 impl Program {
     /// Compiles a pattern's tree, if it is of the shape.
     pub(super) fn new(hir: &Hir) -> Option<Self> {
-        let (raw, slots) = compile::compile(hir)?;
+        let Compiled {
+            ops: raw,
+            slots,
+            required,
+        } = compile::compile(hir)?;
         let ops = lower::lower(&raw);
         let notes = raw.iter().take_while(|op| matches!(op, Raw::Save { .. })).count();
         let prefix = hir.properties().look_set_prefix();
@@ -147,10 +161,16 @@ impl Program {
             Start::Scan(Scan::new(&first.set), first.end)
         };
         let endless = matches!(raw.get(notes), Some(Raw::Run(run)) if run.max.is_none());
+        let search_first = match start {
+            Start::Scan(..) => !required.is_empty(),
+            Start::Line => required.len() >= WORD,
+            Start::Text | Start::Literal(_) => false,
+        };
         Some(Self {
             ops,
             slots,
             start,
+            required: search_first.then(|| Box::new(Finder::new(&required).into_owned())),
             leading: endless.then_some(notes),
         })
     }
@@ -164,6 +184,12 @@ impl Program {
     /// where a match may start anywhere.
     pub(super) fn is_quick_test(&self) -> bool {
         !matches!(self.start, Start::Scan(..))
+    }
+
+    /// Whether `text` has no match because it lacks bytes that every match holds.
+    pub(super) fn lacks(&self, text: &[u8]) -> bool {
+        let required = self.required.as_ref();
+        required.is_some_and(|required| required.find(text).is_none())
     }
 
     /// Whether it matches anywhere in `text`, and where.
@@ -197,7 +223,8 @@ impl Program {
 
     fn work(&self) -> Work {
         match self.start {
-            Start::Scan(..) => WORK_ANYWHERE,
+            Start::Scan(Scan::Table(_), _) => WORK_ANYWHERE,
+            Start::Scan(..) => WORK_WORDS,
             _ => WORK,
         }
     }
@@ -219,6 +246,9 @@ impl Program {
     }
 
     fn search<const NOTES: bool>(&self, machine: &mut Machine<'_, NOTES>) -> Outcome {
+        if self.lacks(machine.text) {
+            return Outcome::None;
+        }
         let mut from = 0;
         while let Some(start) = self.next_start(machine.text, from) {
             match machine
