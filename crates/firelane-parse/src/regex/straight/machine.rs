@@ -5,7 +5,10 @@ use regex_syntax::hir::Look;
 use super::lower::{Kind, Op, Run, Until};
 use super::{NO_MARK, Program};
 
-/// The work of one search grew beyond its limit.
+/// Most frames at the start of a round of a loop; without loops, the program's length limits them.
+const STACK_MAX: usize = 4096;
+
+/// The work or the memory of one search grew beyond its limit.
 #[derive(Debug)]
 pub(super) struct GaveUp;
 
@@ -83,6 +86,11 @@ impl<const NOTES: bool> Machine<'_, NOTES> {
                     continue;
                 }
                 Op::Jump(to) => {
+                    // A round of a loop may leave nothing to go back to, where work is counted as well.
+                    self.budget = self.budget.saturating_sub(1);
+                    if self.stack.len() > STACK_MAX {
+                        return Err(GaveUp);
+                    }
                     at = *to;
                     continue;
                 }

@@ -294,6 +294,27 @@ fn a_search_that_takes_too_long_is_left_to_the_automata() {
     assert!(regex.named(format!("{text};").as_bytes()).is_some());
 }
 
+#[test]
+fn work_is_in_proportion_to_the_text() {
+    let text = "ab".repeat(1 << 19);
+    for pattern in [
+        "(?:ab)+c",
+        "^(a|b|ab)*c",
+        r"(\S+\s?)+;",
+        "(?:a|b)*?;",
+        "(a*b*)(b*a*)(a*b*)[;:]",
+    ] {
+        let automata = both(pattern);
+        let program = automata.straight().unwrap();
+        let start = std::time::Instant::now();
+        let mut notes = Notes::default();
+        program.captures(text.as_bytes(), &mut notes);
+        program.captures_from(text.as_bytes(), 0, &mut notes);
+        assert!(notes.stack.capacity() < 20_000, "{pattern}");
+        assert!(start.elapsed().as_secs() < 5, "{pattern}");
+    }
+}
+
 fn pattern() -> impl Strategy<Value = String> {
     let class = prop::sample::select(vec![
         "a",
