@@ -67,8 +67,8 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Appends all records; calls `end` behind each, which may take from `out` what is there. `is_new`: the file is
-    /// empty.
+    /// Appends all records; calls `end` behind each, which may take from `out` what is there. `is_new`:
+    /// the file is empty.
     ///
     /// # Errors
     /// The first of `end`.

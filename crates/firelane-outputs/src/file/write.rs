@@ -1,7 +1,7 @@
 //! Appending a block to a file: whole, or not at all, or it says how much.
 //!
-//! The file is opened for each block (a block is a chunk, up to 2 MB, written in pieces): a rotated or removed file is never
-//! written to by accident, and tags from outside cannot use up file descriptors.
+//! The file is opened for each block (a block is a chunk, up to 2 MB, written in pieces): a rotated or
+//! removed file is never written to by accident, and tags from outside cannot use up file descriptors.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -53,9 +53,9 @@ pub(super) fn open(path: &Path, mkdir: bool) -> Result<(File, bool), WriteError>
     Ok((file, is_empty))
 }
 
-/// Appends a piece of a block of which `before` bytes are in the file. What a failed write left behind (a full disk)
-/// is cut off again, the pieces before it too, so that the next try repeats nothing; where that is not possible the
-/// error says how much of the block stayed.
+/// Appends a piece of a block of which `before` bytes are in the file. What a failed write left behind (a
+/// full disk) is cut off again, the pieces before it too, so that the next try repeats nothing; where
+/// that is not possible the error says how much of the block stayed.
 pub(super) fn append(file: &mut File, path: &Path, piece: &[u8], before: usize) -> Result<(), WriteError> {
     let mut written = 0;
     while written < piece.len() {

@@ -102,8 +102,8 @@ const TENS: [u64; 19] = {
 /// Bits of a double's fraction.
 const MANTISSA: u32 = 52;
 
-/// [`general`] for what numbers in logs mostly are, from 0.001 to 10^15, not whole: in integers, because a double is a
-/// whole number of some power of two. False, and nothing written, for others.
+/// [`general`] for what numbers in logs mostly are, from 0.001 to 10^15, not whole: in integers, because
+/// a double is a whole number of some power of two. False, and nothing written, for others.
 fn decimal(out: &mut Vec<u8>, n: f64) -> bool {
     if !(0.001..1e15).contains(&n) {
         return false;
@@ -286,8 +286,13 @@ mod tests {
     proptest! {
         /// Guarantees: the way in integers prints what the general way prints.
         #[test]
-        fn decimals_take_no_other_form(n in 0.0005f64..2e15, short in 1u64..10_000_000_000, scale in 0usize..13) {
-            for n in [n, short as f64 / TENS[scale] as f64, short as f64 / f64::from(1 << scale), n % 1.0, n % 10.0] {
+        fn decimals_take_no_other_form(
+            n in 0.0005f64..2e15,
+            short in 1u64..10_000_000_000,
+            scale in 0usize..13,
+        ) {
+            let (by_ten, by_two) = (TENS[scale] as f64, f64::from(1 << scale));
+            for n in [n, short as f64 / by_ten, short as f64 / by_two, n % 1.0, n % 10.0] {
                 prop_assume!(n > 0.0 && !is_whole(n));
                 let general = text(|out| general(out, n));
                 let mut fast = Vec::new();
