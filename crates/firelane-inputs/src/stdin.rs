@@ -272,7 +272,7 @@ mod tests {
     fn check(parser: bool, sent: &str, want: &[&str], bad: u64) {
         for size in [sent.len().max(1), 1] {
             let parser = parser.then(|| Arc::new(Word) as Arc<dyn Parser>);
-            let mut decoder = Decoder::new(parser, 20);
+            let mut decoder = Decoder::new(parser, 40);
             let (mut buffer, mut faults) = (BytesMut::new(), 0);
             for piece in sent.as_bytes().chunks(size) {
                 buffer.extend_from_slice(piece);
