@@ -1,8 +1,9 @@
 //! JSON values out of a stream of bytes: found by structure, not by lines.
 //!
-//! Values may follow each other with or without blanks, commas or NULs between, be printed over many lines and be cut
-//! anywhere. A value that is broken costs itself; text that is no JSON costs its line. (Fluent Bit throws away all that
-//! was read with it.) A value over the limit is skipped without being kept.
+//! Values may follow each other with or without blanks, commas or NULs between, be printed over many
+//! lines and be cut anywhere. A value that is broken costs itself; text that is no JSON costs its line.
+//! (Fluent Bit throws away all that was read with it.) A value over the limit is skipped without being
+//! kept.
 
 use bytes::{Buf, BytesMut};
 use firelane_record::json::{JsonErrorKind, Scan, Scanner, to_msgpack};
@@ -30,9 +31,9 @@ enum State {
 }
 
 impl JsonStream {
-    /// Gives every whole value of `buffer`, as MessagePack, to `take`, which says whether it was a record, and drops it
-    /// from the buffer. An open value of more than `limit` bytes is given up. `ended`: nothing will follow.
-    /// Gives the number of pieces that were no record.
+    /// Gives every whole value of `buffer`, as MessagePack, to `take`, which says whether it was a
+    /// record, and drops it from the buffer. An open value of more than `limit` bytes is given up.
+    /// `ended`: nothing will follow. Gives the number of pieces that were no record.
     pub(crate) fn drain(
         &mut self,
         buffer: &mut BytesMut,

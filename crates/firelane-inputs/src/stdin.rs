@@ -1,7 +1,8 @@
 //! `stdin`: JSON objects, or `[time, object]`, or lines for a parser, from standard input.
 //!
-//! Objects are found by their structure. What is no JSON costs its line and is counted. With `parser` each line is a
-//! record; what does not parse is dropped and counted, as in Fluent Bit. The end of the input ends the process.
+//! Objects are found by their structure. What is no JSON costs its line and is counted. With `parser`
+//! each line is a record; what does not parse is dropped and counted, as in Fluent Bit. The end of the
+//! input ends the process.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -112,8 +113,8 @@ impl Stdin {
     }
 }
 
-/// Reads standard input in a thread of its own: a read of a terminal or pipe cannot be given up, and must not hold the
-/// end of the process.
+/// Reads standard input in a thread of its own: a read of a terminal or pipe cannot be given up, and must
+/// not hold the end of the process.
 fn reader() -> Result<mpsc::Receiver<io::Result<Vec<u8>>>, InputError> {
     let (sender, receiver) = mpsc::channel(QUEUE);
     let read = move || {
@@ -271,7 +272,7 @@ mod tests {
     fn check(parser: bool, sent: &str, want: &[&str], bad: u64) {
         for size in [sent.len().max(1), 1] {
             let parser = parser.then(|| Arc::new(Word) as Arc<dyn Parser>);
-            let mut decoder = Decoder::new(parser, 20);
+            let mut decoder = Decoder::new(parser, 40);
             let (mut buffer, mut faults) = (BytesMut::new(), 0);
             for piece in sent.as_bytes().chunks(size) {
                 buffer.extend_from_slice(piece);

@@ -1,13 +1,14 @@
-//! `tcp`: JSON objects, or lines of text, over a TCP connection that nobody answers, as Log4j's `Socket` appender and
-//! the health check of Amazon ECS use it.
+//! `tcp`: JSON objects, or lines of text, over a TCP connection that nobody answers, as Log4j's `Socket`
+//! appender and the health check of Amazon ECS use it.
 //!
-//! - `format json`: objects are found by their structure, however they are printed or cut; an array becomes
-//!   `{"msg": [...]}`. What is no JSON costs its line and is counted (Fluent Bit throws away all that came with it).
-//! - `format none`: what stands between separators becomes `{"log": text}`, or what `parser` makes of it. Empty pieces
-//!   are left out; what is not ended when the client hangs up is dropped and counted.
+//! - `format json`: objects are found by their structure, however they are printed or cut; an array
+//!   becomes `{"msg": [...]}`. What is no JSON costs its line and is counted (Fluent Bit throws away all
+//!   that came with it).
+//! - `format none`: what stands between separators becomes `{"log": text}`, or what `parser` makes of it.
+//!   Empty pieces are left out; what is not ended when the client hangs up is dropped and counted.
 //!
-//! The time of a record is its arrival. A record over `buffer_size` is skipped and counted; the connection stays (Fluent
-//! Bit closes it). Not here: answers, frames with a length in front.
+//! The time of a record is its arrival. A record over `buffer_size` is skipped and counted; the
+//! connection stays (Fluent Bit closes it). Not here: answers, frames with a length in front.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -133,7 +134,7 @@ impl Config {
         };
         let parser = self.parser.as_ref().map(|name| parser(cx, name)).transpose()?;
         Ok(Format::Lines {
-            separator: Finder::new(&separator).into_owned(),
+            separator: Box::new(Finder::new(&separator).into_owned()),
             parser,
         })
     }
@@ -197,7 +198,7 @@ fn unescape(text: &str) -> Result<Vec<u8>, &'static str> {
 enum Format {
     Json,
     Lines {
-        separator: Finder<'static>,
+        separator: Box<Finder<'static>>,
         parser: Option<Arc<dyn Parser>>,
     },
 }
@@ -425,7 +426,7 @@ mod tests {
 
     fn settings(separator: Option<&str>, parser: bool, address: bool) -> Settings {
         let lines = |separator| Format::Lines {
-            separator: Finder::new(&unescape(separator).unwrap()).into_owned(),
+            separator: Box::new(Finder::new(&unescape(separator).unwrap()).into_owned()),
             parser: parser.then(|| Arc::new(Json) as Arc<dyn Parser>),
         };
         Settings {

@@ -69,7 +69,9 @@ fn print(payload: &Payload, chunk: &Chunk) -> Vec<u8> {
                 // Writing to a Vec cannot fail.
                 let _ = write!(out, "[{index}] ");
                 out.extend_from_slice(tag.as_bytes());
-                let _ = write!(out, ": [[{}.{:09}, ", event.time.secs, event.time.nanos);
+                out.extend_from_slice(b": [[");
+                event.time.write_text(&mut out);
+                out.extend_from_slice(b", ");
                 text::write_value(&mut out, event.metadata.unwrap_or(&[0x80]));
                 out.extend_from_slice(b"], ");
                 text::write_value(&mut out, event.body);

@@ -1,6 +1,7 @@
 //! The parsers that need no definition: the usual names, with the fields that configurations expect of them.
 //!
-//! They are compiled when a plugin asks for one. One of a file takes the place of the built-in one of its name.
+//! They are compiled when a plugin asks for one. One of a file takes the place of the built-in one of its
+//! name.
 
 use std::sync::Arc;
 

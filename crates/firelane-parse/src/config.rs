@@ -46,7 +46,8 @@ pub struct Defined {
     pub warnings: Vec<Diagnostic>,
 }
 
-/// Builds the parser of a `[PARSER]` section, variables replaced. `clock` tells the present, for times without year.
+/// Builds the parser of a `[PARSER]` section, variables replaced. `clock` tells the present, for times
+/// without year.
 ///
 /// # Errors
 /// All that is wrong with it.

@@ -1,8 +1,8 @@
 //! `decode_field` and `decode_field_as`: what stands in a field of the parsed map, decoded.
 //!
-//! The rules of one key run in order. A success ends them, unless it says `do_next`; a failure ends them, unless it says
-//! `try_next` or `do_next`. `decode_field_as` puts what it decoded in the place of the value, where the next rule finds
-//! it; `decode_field` adds the keys of a decoded object at the end.
+//! The rules of one key run in order. A success ends them, unless it says `do_next`; a failure ends them,
+//! unless it says `try_next` or `do_next`. `decode_field_as` puts what it decoded in the place of the
+//! value, where the next rule finds it; `decode_field` adds the keys of a decoded object at the end.
 
 use std::cell::RefCell;
 

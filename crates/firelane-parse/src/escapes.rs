@@ -28,8 +28,8 @@ fn control(letter: u8) -> Option<u8> {
     })
 }
 
-/// As [`escaped`], and characters by number: `\101`, `\x41`, `\u00e9` (pairs of surrogates too), `\U0001F600`. Half a
-/// pair, and a number that is no character, become U+FFFD.
+/// As [`escaped`], and characters by number: `\101`, `\x41`, `\u00e9` (pairs of surrogates too),
+/// `\U0001F600`. Half a pair, and a number that is no character, become U+FFFD.
 pub(crate) fn escaped_utf8(text: &[u8], out: &mut Vec<u8>) {
     let mut at = 0;
     while let Some(hit) = memchr::memchr(b'\\', text.get(at..).unwrap_or_default()) {

@@ -1,7 +1,7 @@
 //! `format json`: one object per text.
 //!
-//! Blanks before it and text behind it are accepted; a second JSON value is not. The time is looked up after the
-//! decoders ran; a time that does not fit stays where it is.
+//! Blanks before it and text behind it are accepted; a second JSON value is not. The time is looked up
+//! after the decoders ran; a time that does not fit stays where it is.
 
 use firelane_record::json::{object_to_map, to_msgpack};
 use firelane_record::{MapWriter, Timestamp, msgpack};

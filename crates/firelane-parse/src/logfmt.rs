@@ -1,8 +1,8 @@
 //! `format logfmt`: `key=value key="quoted value" bare` (<https://brandur.org/logfmt>).
 //!
-//! A bare key is true, and so is one without value (`k=`); `k=""` is an empty text. Escapes in quotes are resolved,
-//! but with `types` values stay as they are and bare keys are empty texts. The reading ends with the line. A time that
-//! does not fit makes the whole text unfit.
+//! A bare key is true, and so is one without value (`k=`); `k=""` is an empty text. Escapes in quotes are
+//! resolved, but with `types` values stay as they are and bare keys are empty texts. The reading ends
+//! with the line. A time that does not fit makes the whole text unfit.
 
 use firelane_record::{MapWriter, Timestamp, msgpack};
 

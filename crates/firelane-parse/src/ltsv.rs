@@ -1,7 +1,7 @@
 //! `format ltsv`: `label:value` separated by tabs (<http://ltsv.org>).
 //!
-//! A label has letters, digits, `_`, `.` and `-`; where something else stands the reading ends, and what came before it
-//! counts. A time that does not fit makes the whole text unfit.
+//! A label has letters, digits, `_`, `.` and `-`; where something else stands the reading ends, and what
+//! came before it counts. A time that does not fit makes the whole text unfit.
 
 use firelane_record::{MapWriter, Timestamp};
 

@@ -1,7 +1,8 @@
 //! `format regex`: the named groups of a pattern.
 //!
-//! The pattern must match somewhere and have at least one group. Empty groups, and those that took no part, are left
-//! out (`skip_empty_values off`: those that took part are kept). A time that does not fit is left out; the rest stays.
+//! The pattern must match somewhere and have at least one group. Empty groups, and those that took no
+//! part, are left out (`skip_empty_values off`: those that took part are kept). A time that does not fit
+//! is left out; the rest stays.
 
 use std::cell::RefCell;
 

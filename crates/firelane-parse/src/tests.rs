@@ -230,7 +230,8 @@ fn names_are_unique_and_built_ins_give_way() {
 }
 
 proptest! {
-    /// Scenario: any bytes. Guarantees: no panic, and nothing written where the text does not fit (`parse` checks it).
+    /// Scenario: any bytes. Guarantees: no panic, and nothing written where the text does not fit
+    /// (`parse` checks it).
     #[test]
     fn any_bytes(line in prop::collection::vec(any::<u8>(), 0..80), words in "([a-c]=?\"?[ \t:\\\\]?){0,12}") {
         for format in [

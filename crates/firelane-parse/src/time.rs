@@ -57,7 +57,8 @@ impl TimeRule {
     }
 }
 
-/// Seconds since the epoch of a civil time at a place; where clocks are put forward or back, the later or earlier one.
+/// Seconds since the epoch of a civil time at a place; where clocks are put forward or back, the later or
+/// earlier one.
 fn at_place(civil: &Civil, zone: &TimeZone) -> Option<i64> {
     // Days beyond the month and leap seconds run over first.
     let plain = Civil::from_epoch(civil.epoch(0));

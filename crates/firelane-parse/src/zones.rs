@@ -1,6 +1,7 @@
 //! Names of time zones as they stand in logs, and their distance from UTC.
 
-/// Names and minutes east of UTC, sorted by name. Where a name means several zones it is the one that Fluent Bit takes.
+/// Names and minutes east of UTC, sorted by name. Where a name means several zones it is the one that
+/// Fluent Bit takes.
 const NAMES: &[(&str, i32)] = &[
     ("A", 60),
     ("ACDT", 630),

@@ -1,5 +1,6 @@
 //! The time of an event and its forms on the wire.
 
+use crate::json::number::{two_digits, write_i64};
 use crate::msgpack::{self, Token};
 
 /// Seconds and nanoseconds since 1970-01-01T00:00:00Z. Never goes through a float on its way, unless it came
@@ -48,6 +49,16 @@ impl Timestamp {
                 nanos: since.subsec_nanos(),
             },
             Err(_) => Self::default(),
+        }
+    }
+
+    /// Appends `seconds.nanoseconds`, the latter with nine digits, as Fluent Bit's text outputs print it.
+    pub fn write_text(self, out: &mut Vec<u8>) {
+        write_i64(out, self.secs);
+        let n = u64::from(self.nanos);
+        out.extend_from_slice(&[b'.', b'0' + (n / 100_000_000 % 10) as u8]);
+        for pair in [n / 1_000_000, n / 10_000, n / 100, n] {
+            out.extend_from_slice(&two_digits(pair));
         }
     }
 
@@ -102,6 +113,19 @@ impl Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_has_nine_decimals() {
+        for (secs, nanos, want) in [
+            (7, 8, "7.000000008"),
+            (-1, 123_456_789, "-1.123456789"),
+            (0, 999_999_999, "0.999999999"),
+        ] {
+            let mut out = Vec::new();
+            Timestamp { secs, nanos }.write_text(&mut out);
+            assert_eq!(out, want.as_bytes());
+        }
+    }
 
     #[track_caller]
     fn round_trip(time: Timestamp) {

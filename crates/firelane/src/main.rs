@@ -23,9 +23,10 @@ use compat::Request;
 const FLUENT_BIT_VERSION: &str = "5.1.1";
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: firelane_alloc::MiMalloc = firelane_alloc::MiMalloc;
 
 fn main() -> ExitCode {
+    firelane_alloc::tune();
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_default();
     if Path::new(&name).file_name() == Some(OsStr::new("fluent-bit")) {

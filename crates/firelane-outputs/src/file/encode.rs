@@ -67,9 +67,18 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Appends all records; calls `end` with the length of `out` behind each. `is_new`: the file is empty.
-    pub(super) fn encode(&self, chunk: &Chunk, is_new: bool, out: &mut Vec<u8>, mut end: impl FnMut(usize)) {
-        out.reserve(chunk.bytes() + chunk.bytes() / 4 + chunk.records() as usize * 64);
+    /// Appends all records; calls `end` behind each, which may take from `out` what is there. `is_new`:
+    /// the file is empty.
+    ///
+    /// # Errors
+    /// The first of `end`.
+    pub(super) fn encode<E>(
+        &self,
+        chunk: &Chunk,
+        is_new: bool,
+        out: &mut Vec<u8>,
+        mut end: impl FnMut(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
         if let Form::Csv {
             delimiter,
             names: true,
@@ -88,8 +97,9 @@ impl Lines {
             if !event.time.is_group_marker() || self.form == Form::Msgpack {
                 self.line(tag, &event, out);
             }
-            end(out.len());
+            end(out)?;
         }
+        Ok(())
     }
 
     fn line(&self, tag: &Tag, event: &Event<'_>, out: &mut Vec<u8>) {
@@ -158,12 +168,11 @@ fn fill(piece: &Piece, event: &Event<'_>, out: &mut Vec<u8>) {
 
 /// `secs.nanos`
 pub(crate) fn seconds(event: &Event<'_>, out: &mut Vec<u8>) {
-    let time = event.time;
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, "{}.{:09}", time.secs, time.nanos);
+    event.time.write_text(out);
 }
 
 /// As C's `%f` prints the seconds.
 fn double(event: &Event<'_>, out: &mut Vec<u8>) {
+    // Writing to a Vec cannot fail.
     let _ = write!(out, "{:.6}", event.time.to_f64());
 }

@@ -203,6 +203,9 @@ fn delimiter(word: &str) -> Vec<u8> {
     }
 }
 
+/// Bytes of one write.
+const PIECE: usize = 128 * 1024;
+
 struct Files {
     limits: Limits,
     job: Arc<Job>,
@@ -234,11 +237,20 @@ impl Job {
         }
     }
 
+    /// Writes the chunk in pieces that stay in the cache of the processor.
     fn append(&self, chunk: &Chunk, path: &Path) -> Result<(), (RecordSet, WriteError)> {
         let (mut file, is_new) = write::open(path, self.mkdir).map_err(|error| (RecordSet::none(), error))?;
-        let mut block = Vec::new();
-        self.lines.encode(chunk, is_new, &mut block, |_| {});
-        write::append(&mut file, path, &block).map_err(|error| {
+        let mut block = Vec::with_capacity(PIECE + PIECE / 4);
+        let mut before = 0;
+        let mut flush = |block: &mut Vec<u8>| {
+            write::append(&mut file, path, block, before)?;
+            before += block.len();
+            block.clear();
+            Ok(())
+        };
+        let whole = |block: &mut Vec<u8>| if block.len() < PIECE { Ok(()) } else { flush(block) };
+        let written = self.lines.encode(chunk, is_new, &mut block, whole);
+        written.and_then(|()| flush(&mut block)).map_err(|error| {
             let written = match &error {
                 WriteError::Part { written, .. } => *written,
                 WriteError::Nothing { .. } => 0,
@@ -252,11 +264,15 @@ impl Job {
         if written == 0 {
             return RecordSet::none();
         }
-        let mut count = 0;
-        let mut again = Vec::new();
-        self.lines.encode(chunk, is_new, &mut again, |end| {
-            count += u32::from(end <= written)
+        let (mut count, mut end) = (0, 0);
+        let counted = self.lines.encode(chunk, is_new, &mut Vec::new(), |line| {
+            end += line.len();
+            line.clear();
+            count += u32::from(end <= written);
+            if end < written { Ok(()) } else { Err(()) }
         });
+        // Either way the counting is over.
+        let (Ok(()) | Err(())) = counted;
         RecordSet::range(0, count)
     }
 }

@@ -1,7 +1,7 @@
 //! Appending a block to a file: whole, or not at all, or it says how much.
 //!
-//! The file is opened for each block (a block is a chunk, up to 2 MB): a rotated or removed file is never
-//! written to by accident, and tags from outside cannot use up file descriptors.
+//! The file is opened for each block (a block is a chunk, up to 2 MB, written in pieces): a rotated or
+//! removed file is never written to by accident, and tags from outside cannot use up file descriptors.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -53,16 +53,24 @@ pub(super) fn open(path: &Path, mkdir: bool) -> Result<(File, bool), WriteError>
     Ok((file, is_empty))
 }
 
-/// Appends `block`. What a failed write left behind (a full disk) is cut off again, so that the next try
-/// repeats nothing; where that is not possible the error says how much stayed.
-pub(super) fn append(file: &mut File, path: &Path, block: &[u8]) -> Result<(), WriteError> {
+/// Appends a piece of a block of which `before` bytes are in the file. What a failed write left behind (a
+/// full disk) is cut off again, the pieces before it too, so that the next try repeats nothing; where
+/// that is not possible the error says how much of the block stayed.
+pub(super) fn append(file: &mut File, path: &Path, piece: &[u8], before: usize) -> Result<(), WriteError> {
     let mut written = 0;
-    while written < block.len() {
-        match file.write(&block[written..]) {
-            Ok(0) => return Err(take_back(file, path, written, io::ErrorKind::WriteZero.into())),
+    while written < piece.len() {
+        match file.write(&piece[written..]) {
+            Ok(0) => {
+                return Err(take_back(
+                    file,
+                    path,
+                    before + written,
+                    io::ErrorKind::WriteZero.into(),
+                ));
+            }
             Ok(n) => written += n,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(take_back(file, path, written, error)),
+            Err(error) => return Err(take_back(file, path, before + written, error)),
         }
     }
     Ok(())
@@ -113,10 +121,10 @@ mod tests {
         );
         let (mut file, is_empty) = open(&path, true).unwrap();
         assert!(is_empty);
-        append(&mut file, &path, b"one\n").unwrap();
+        append(&mut file, &path, b"one\n", 0).unwrap();
         let (mut file, is_empty) = open(&path, false).unwrap();
         assert!(!is_empty);
-        append(&mut file, &path, b"two\n").unwrap();
+        append(&mut file, &path, b"two\n", 0).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"one\ntwo\n");
     }
 
@@ -125,7 +133,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
         let (mut file, _) = open(&path, false).unwrap();
-        append(&mut file, &path, b"kept\nhalf").unwrap();
+        append(&mut file, &path, b"kept\nhalf", 0).unwrap();
         let error = take_back(&mut file, &path, 4, io::ErrorKind::StorageFull.into());
         assert!(matches!(error, WriteError::Nothing { .. }), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), b"kept\n");
@@ -136,9 +144,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
         let (mut file, _) = open(&path, false).unwrap();
-        append(&mut file, &path, b"half").unwrap();
+        append(&mut file, &path, b"half", 0).unwrap();
         let (mut other, _) = open(&path, false).unwrap();
-        append(&mut other, &path, b"theirs").unwrap();
+        append(&mut other, &path, b"theirs", 0).unwrap();
         let error = take_back(&mut file, &path, 4, io::ErrorKind::StorageFull.into());
         assert!(matches!(error, WriteError::Part { written: 4, .. }), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), b"halftheirs");
@@ -149,7 +157,7 @@ mod tests {
     fn a_full_device_takes_nothing() {
         let path = Path::new("/dev/full");
         let (mut file, _) = open(path, false).unwrap();
-        let error = append(&mut file, path, b"x").unwrap_err();
+        let error = append(&mut file, path, b"x", 0).unwrap_err();
         assert!(
             matches!(error, WriteError::Nothing { doing: "write", .. }),
             "{error}"

@@ -1,16 +1,20 @@
 //! Regular expressions in Fluent Bit's dialect (Onigmo with Ruby syntax) over bytes.
 //!
-//! Two engines behind one type: finite automata (linear time) for what they can do, a backtracking one with a
-//! limit for look-around, backreferences and possessive repetition. A pattern of ASCII alone works on bytes,
-//! so text that is not UTF-8 matches like any other; one with other characters works on UTF-8. A search, not
-//! a full match.
+//! Three engines behind one type: our own matcher for patterns that read a line from left to right, finite
+//! automata (linear time) for others, a backtracking one with a limit for look-around, backreferences and
+//! possessive repetition. The first two agree on every match and its groups.
+//!
+//! A pattern of ASCII alone works on bytes, so text that is not UTF-8 matches like any other; one with other
+//! characters works on UTF-8. A search, not a full match.
 
+mod automata;
+mod straight;
 mod translate;
 
-use regex_automata::meta;
+use automata::Automata;
 use regex_automata::util::primitives::NonMaxUsize;
-use regex_automata::util::syntax;
-use regex_automata::{Anchored, Input};
+use straight::Notes;
+use translate::Translated;
 
 /// A pattern that is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,26 +36,24 @@ pub struct Regex {
 
 #[derive(Debug)]
 enum Engine {
-    Automata(Box<meta::Regex>),
+    Automata(Box<Automata>),
     Fancy(Box<fancy_regex::Regex>),
 }
 
 /// Where the groups of a match lie: start and end, by group number. Keep one and use it again.
 #[derive(Debug, Default, Clone)]
 pub struct Slots {
+    notes: Notes,
     raw: Vec<Option<NonMaxUsize>>,
-    spans: Vec<Option<(usize, usize)>>,
 }
 
 impl Slots {
     /// The place of group `n` (0: the whole match).
     pub fn get(&self, n: usize) -> Option<(usize, usize)> {
-        *self.spans.get(n)?
+        self.notes.get(n)
     }
 }
 
-/// Longest compiled automaton, in bytes.
-const SIZE_MAX: usize = 10 << 20;
 /// Most steps back of the backtracking engine over one text; beyond it there is no match.
 const BACKTRACK_MAX: usize = 200_000;
 
@@ -64,34 +66,28 @@ impl Regex {
     /// # Errors
     /// What is wrong with the pattern, as the engine says it.
     pub fn new(pattern: &str) -> Result<Self, RegexError> {
-        let translated = translate::translate(pattern);
-        let engine = if translated.fancy {
-            let mut builder = fancy_regex::RegexBuilder::new(&translated.pattern);
+        let Translated {
+            pattern: text,
+            names,
+            fancy,
+            unicode,
+        } = translate::translate(pattern);
+        let engine = if fancy {
+            let mut builder = fancy_regex::RegexBuilder::new(&text);
             let built = builder.backtrack_limit(BACKTRACK_MAX).build();
             Engine::Fancy(Box::new(built.map_err(|error| RegexError {
                 message: one_line(&error),
             })?))
         } else {
-            let unicode = translated.unicode;
-            let syntax = syntax::Config::new().unicode(unicode).utf8(false);
-            let config = meta::Config::new()
-                .utf8_empty(false)
-                .nfa_size_limit(Some(SIZE_MAX));
-            let built = meta::Builder::new()
-                .syntax(syntax)
-                .configure(config)
-                .build(&translated.pattern);
-            Engine::Automata(Box::new(built.map_err(|error| RegexError {
-                message: automata_error(&error),
-            })?))
+            Engine::Automata(Box::new(Automata::new(text, unicode)?))
         };
         let groups = match &engine {
-            Engine::Automata(regex) => regex.group_info().group_len(regex_automata::PatternID::ZERO),
+            Engine::Automata(regex) => regex.groups(),
             Engine::Fancy(regex) => regex.captures_len(),
         };
         Ok(Self {
             engine,
-            names: translated.names,
+            names,
             groups,
             source: pattern.to_string(),
         })
@@ -123,10 +119,7 @@ impl Regex {
     /// Whether a non-empty match starts at the start of `text`: the rule of `Match_Regex`.
     pub fn is_match_at_start(&self, text: &[u8]) -> bool {
         match &self.engine {
-            Engine::Automata(regex) => {
-                let found = regex.search(&Input::new(text).anchored(Anchored::Yes));
-                found.is_some_and(|found| found.end() > 0)
-            }
+            Engine::Automata(regex) => regex.end_at_start(text).is_some_and(|end| end > 0),
             Engine::Fancy(regex) => with_text(text, |text, _| {
                 let found = regex.find(text).ok().flatten();
                 found.is_some_and(|found| found.start() == 0 && found.end() > 0)
@@ -136,21 +129,9 @@ impl Regex {
 
     /// Finds the first match and the places of its groups.
     pub fn captures(&self, text: &[u8], slots: &mut Slots) -> bool {
-        slots.spans.clear();
+        slots.notes.clear();
         match &self.engine {
-            Engine::Automata(regex) => {
-                slots.raw.clear();
-                slots.raw.resize(self.groups * 2, None);
-                if regex.search_slots(&Input::new(text), &mut slots.raw).is_none() {
-                    return false;
-                }
-                let span = |pair: &[Option<NonMaxUsize>]| match pair {
-                    [Some(start), Some(end)] => Some((start.get(), end.get())),
-                    _ => None,
-                };
-                slots.spans.extend(slots.raw.chunks(2).map(span));
-                true
-            }
+            Engine::Automata(regex) => regex.captures(text, slots),
             Engine::Fancy(regex) => with_text(text, |text, offset| {
                 let Ok(Some(found)) = regex.captures(text) else {
                     return false;
@@ -160,7 +141,7 @@ impl Regex {
                         .get(n)
                         .map(|group| (offset(group.start()), offset(group.end())))
                 };
-                slots.spans.extend((0..self.groups).map(span));
+                (0..self.groups).map(span).for_each(|span| slots.notes.push(span));
                 true
             }),
         }
@@ -199,15 +180,6 @@ fn one_line(error: &dyn std::fmt::Display) -> String {
         .filter(|line| !line.is_empty())
         .collect::<Vec<_>>()
         .join(" ")
-}
-
-fn automata_error(error: &meta::BuildError) -> String {
-    match error.syntax_error() {
-        Some(regex_syntax::Error::Parse(error)) => error.kind().to_string(),
-        Some(regex_syntax::Error::Translate(error)) => error.kind().to_string(),
-        Some(other) => one_line(other),
-        None => one_line(error),
-    }
 }
 
 #[cfg(test)]

@@ -296,6 +296,14 @@ impl Translator<'_> {
     fn property(&mut self, c: char) {
         self.unicode = true;
         self.out.extend(['\\', c]);
+        if self.peek(0) == Some('{') {
+            while let Some(c) = self.take() {
+                self.out.push(c);
+                if c == '}' {
+                    return;
+                }
+            }
+        }
     }
 
     /// A bracket expression, nested ones and `&&` included.
@@ -382,6 +390,7 @@ mod tests {
         check("a(?#note)b", "(?m)ab");
         check("[]x]", r"(?m)[\]x]");
         check("[[:alpha:]-]", r"(?m)[[:alpha:]\-]");
+        check(r"\p{L}+[\P{Lu}]", r"(?m)\p{L}+[\P{Lu}]");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The injected date of an event: always UTC, fractions cut to microseconds (but for `double`, which rounds).
 
-use super::number::{two_digits, write_i64, write_seconds};
+use super::number::{two_digits, write_f64, write_i64};
 use crate::Timestamp;
 
 /// `json_date_format`
@@ -41,7 +41,7 @@ impl DateFormat {
     #[inline]
     pub fn write(self, out: &mut Vec<u8>, time: Timestamp) {
         match self {
-            Self::Double => write_seconds(out, time.to_f64()),
+            Self::Double => write_f64(out, time.to_f64()),
             Self::Epoch => write_i64(out, time.secs),
             Self::EpochMs => write_i64(out, time.millis()),
             Self::Iso8601 => date_time(out, time, b'T', b"Z\""),

@@ -84,9 +84,71 @@ pub(crate) fn write_f64(out: &mut Vec<u8>, n: f64) {
     if is_whole(n) {
         write_u64(out, (n as i64).unsigned_abs());
         out.extend_from_slice(b".0");
-    } else {
+    } else if !decimal(out, n.abs()) {
         general(out, n.abs());
     }
+}
+
+const TENS: [u64; 19] = {
+    let mut tens = [1; 19];
+    let mut n = 1;
+    while n < tens.len() {
+        tens[n] = tens[n - 1] * 10;
+        n += 1;
+    }
+    tens
+};
+
+/// Bits of a double's fraction.
+const MANTISSA: u32 = 52;
+
+/// [`general`] for what numbers in logs mostly are, from 0.001 to 10^15, not whole: in integers, because
+/// a double is a whole number of some power of two. False, and nothing written, for others.
+fn decimal(out: &mut Vec<u8>, n: f64) -> bool {
+    if !(0.001..1e15).contains(&n) {
+        return false;
+    }
+    let bits = n.to_bits();
+    // `n` is `mantissa / 2^shift`; in this range `shift` is 3 to 62.
+    let mantissa = bits & ((1 << MANTISSA) - 1) | 1 << MANTISSA;
+    let shift = 1023 + MANTISSA - (bits >> MANTISSA) as u32;
+    let (mut whole, fraction) = (mantissa >> shift, mantissa & ((1 << shift) - 1));
+    // Sixteen digits from the first that is not zero.
+    let places = match whole {
+        0 if n >= 0.1 => 16,
+        0 if n >= 0.01 => 17,
+        0 => 18,
+        _ => 15 - whole.ilog10() as usize,
+    };
+    let product = u128::from(fraction) * u128::from(TENS[places]);
+    let (mut digits, rest) = ((product >> shift) as u64, product & ((1 << shift) - 1));
+    // To the nearest, ties to even, as printf.
+    let half = 1 << (shift - 1);
+    if rest > half || (rest == half && digits & 1 == 1) {
+        digits += 1;
+    }
+    if digits == TENS[places] {
+        whole += 1;
+        digits = 0;
+    }
+    write_u64(out, whole);
+    if digits == 0 {
+        // Rounded to a whole number: `%.16g` prints no point then.
+        return true;
+    }
+    out.push(b'.');
+    let start = out.len();
+    out.resize(start + places, b'0');
+    for place in out[start..].iter_mut().rev() {
+        *place = b'0' + (digits % 10) as u8;
+        digits /= 10;
+    }
+    let kept = out[start..]
+        .iter()
+        .rposition(|&b| b != b'0')
+        .map_or(0, |last| last + 1);
+    out.truncate(start + kept);
+    true
 }
 
 /// Appends `%.16g` of a positive finite double: 16 digits, trailing zeros cut, an exponent below -4 or from
@@ -157,45 +219,6 @@ pub(crate) fn write_fixed(out: &mut Vec<u8>, n: f64) {
     }
 }
 
-/// Appends [`write_f64`] of seconds since the epoch. Of 16 digits, six are decimals from 2001 to 2286, and
-/// the double is a whole number of 2^-23: its digits are exact in integers, without the general way.
-pub(crate) fn write_seconds(out: &mut Vec<u8>, seconds: f64) {
-    const SCALE: u32 = 23;
-    if !(1e9..1e10).contains(&seconds) {
-        write_f64(out, seconds);
-        return;
-    }
-    let scaled = (seconds * f64::from(1 << SCALE)) as u64;
-    let (mut whole, fraction) = (scaled >> SCALE, scaled & ((1 << SCALE) - 1));
-    let product = fraction * 1_000_000;
-    let (mut micros, rest) = (product >> SCALE, product & ((1 << SCALE) - 1));
-    // To the nearest, ties to even, as printf.
-    let half = 1 << (SCALE - 1);
-    if rest > half || (rest == half && micros & 1 == 1) {
-        micros += 1;
-    }
-    if micros == 1_000_000 {
-        whole += 1;
-        micros = 0;
-        if fraction != 0 {
-            // Rounded up to a whole number: `%.16g` prints no point then.
-            write_u64(out, whole);
-            return;
-        }
-    }
-    write_u64(out, whole);
-    if micros == 0 {
-        out.extend_from_slice(if fraction == 0 { b".0" } else { b"" });
-        return;
-    }
-    let [a, b] = two_digits(micros / 10_000);
-    let [c, d] = two_digits(micros / 100);
-    let [e, f] = two_digits(micros);
-    let text = [b'.', a, b, c, d, e, f];
-    let kept = text.iter().rposition(|&b| b != b'0').map_or(0, |last| last + 1);
-    out.extend_from_slice(&text[..kept]);
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -221,6 +244,12 @@ mod tests {
         check(1e20, "1e+20");
         check(1e-7, "1e-07");
         check(0.1, "0.1");
+        check(12.25, "12.25");
+        check(8.3, "8.300000000000001");
+        check(0.012_345, "0.012345");
+        check(1_700_000_000.123_456_7, "1700000000.123457");
+        check(1_700_000_000.999_999_8, "1700000001");
+        check(999_999_999_999_999.9, "999999999999999.9");
         check(f64::from(0.1f32), "0.1000000014901161");
         check(1.5, "1.5");
         check(-2.25, "-2.25");
@@ -254,21 +283,23 @@ mod tests {
         assert_eq!(fixed(f64::INFINITY), "inf");
     }
 
-    #[test]
-    fn seconds_of_the_vectors() {
-        let seconds = |n| text(|out| write_seconds(out, n));
-        assert_eq!(seconds(1_700_000_000.123_456_7), "1700000000.123457");
-        assert_eq!(seconds(1_700_000_001.0), "1700000001.0");
-        assert_eq!(seconds(1_709_618_830.5), "1709618830.5");
-        assert_eq!(seconds(0.999_999_999), "0.999999999");
-        assert_eq!(seconds(1_700_000_000.999_999_8), "1700000001");
-    }
-
     proptest! {
+        /// Guarantees: the way in integers prints what the general way prints.
         #[test]
-        fn seconds_take_no_other_form(secs in 0u32.., nanos in 0u32..1_000_000_000) {
-            let n = f64::from(secs) + f64::from(nanos) / 1e9;
-            prop_assert_eq!(text(|out| write_seconds(out, n)), text(|out| write_f64(out, n)));
+        fn decimals_take_no_other_form(
+            n in 0.0005f64..2e15,
+            short in 1u64..10_000_000_000,
+            scale in 0usize..13,
+        ) {
+            let (by_ten, by_two) = (TENS[scale] as f64, f64::from(1 << scale));
+            for n in [n, short as f64 / by_ten, short as f64 / by_two, n % 1.0, n % 10.0] {
+                prop_assume!(n > 0.0 && !is_whole(n));
+                let general = text(|out| general(out, n));
+                let mut fast = Vec::new();
+                if decimal(&mut fast, n) {
+                    prop_assert_eq!(String::from_utf8(fast).unwrap(), general);
+                }
+            }
         }
 
         #[test]

@@ -1,12 +1,16 @@
 //! `time_format`: strptime as Fluent Bit has it (BSD's conversions and `%L`), compiled once.
 //!
-//! A blank of the format takes any run of blanks, also none. Text behind what the format takes is accepted. `%L` takes
-//! the digits of a fraction; nine count. What is not given is zero; a format without year takes the present one. A day
-//! that the month has not runs over into the next, as C's `timegm` does.
+//! A blank of the format takes any run of blanks, also none. Text behind what the format takes is
+//! accepted. `%L` takes the digits of a fraction; nine count. What is not given is zero; a format without
+//! year takes the present one. A day that the month has not runs over into the next, as C's `timegm`
+//! does.
 
-use std::fmt;
+mod civil;
 
 use crate::zones;
+
+pub use civil::Civil;
+use civil::{civil_from_days, days_from_civil};
 
 /// A compiled format.
 #[derive(Debug, Clone)]
@@ -62,71 +66,6 @@ enum Field {
 #[error("{0}")]
 pub struct TimeFormatError(pub String);
 
-/// A moment as a text gives it: civil time and distance from UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Civil {
-    /// Year of the common era.
-    pub year: i64,
-    /// From 1.
-    pub month: i64,
-    /// From 1; beyond the month's end it runs over.
-    pub day: i64,
-    /// 0 to 23.
-    pub hour: i64,
-    /// 0 to 59.
-    pub minute: i64,
-    /// 0 to 60.
-    pub second: i64,
-    /// Nanoseconds.
-    pub nanos: u32,
-    /// Seconds east of UTC.
-    pub offset: i64,
-}
-
-impl Civil {
-    /// Seconds since the epoch, taking `offset` seconds east of UTC as its zone.
-    pub fn epoch(&self, offset: i64) -> i64 {
-        let days = days_from_civil(self.year, self.month) + self.day - 1;
-        days * 86_400 + self.hour * 3600 + self.minute * 60 + self.second - offset
-    }
-
-    /// The civil time of `secs` since the epoch, in UTC.
-    pub fn from_epoch(secs: i64) -> Self {
-        let (days, rest) = (secs.div_euclid(86_400), secs.rem_euclid(86_400));
-        let (year, month, day) = civil_from_days(days);
-        Self {
-            year,
-            month,
-            day,
-            hour: rest / 3600,
-            minute: rest / 60 % 60,
-            second: rest % 60,
-            ..Self::default()
-        }
-    }
-}
-
-/// Days from the epoch to the first of a month.
-fn days_from_civil(year: i64, month: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
-}
-
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let of_era = days.rem_euclid(146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
-}
-
 const DAYS: [&str; 7] = [
     "sunday",
     "monday",
@@ -179,8 +118,8 @@ impl TimeFormat {
         self.has_zone
     }
 
-    /// Reads a text. `today` gives what a format without year lacks. `strict` off: what was read before the text and
-    /// the format part stands.
+    /// Reads a text. `today` gives what a format without year lacks. `strict` off: what was read before
+    /// the text and the format part stands.
     pub fn parse(&self, text: &[u8], today: impl FnOnce() -> Civil, strict: bool) -> Option<Civil> {
         let mut state = State {
             text,
@@ -219,12 +158,6 @@ fn turn_of_the_year(now: i64, then: i64) -> i64 {
         (1, 12) => -1,
         (12, 1) => 1,
         _ => 0,
-    }
-}
-
-impl fmt::Display for TimeFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} items", self.items.len())
     }
 }
 
@@ -577,143 +510,4 @@ impl State<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn today() -> Civil {
-        Civil::from_epoch(1_731_000_000)
-    }
-
-    #[track_caller]
-    fn check(format: &str, text: &str, want: Option<&str>) {
-        let format = TimeFormat::new(format).unwrap();
-        let got = format.parse(text.as_bytes(), today, true);
-        let print = |civil: Civil| format!("{}.{:09}", civil.epoch(civil.offset), civil.nanos);
-        assert_eq!(got.map(print).as_deref(), want, "{text}");
-    }
-
-    #[test]
-    fn usual_formats() {
-        let seven = Some("1714979289.000000000");
-        check("%Y-%m-%d %H:%M:%S", "2024-05-06 07:08:09", seven);
-        check("%d/%b/%Y:%H:%M:%S %z", "06/May/2024:07:08:09 +0000", seven);
-        check("%a, %d %b %Y %H:%M:%S %Z", "Mon, 06 May 2024 07:08:09 GMT", seven);
-        check("%Y%m%d%H%M%S", "20240506070809", seven);
-        check("%FT%T", "2024-05-06T07:08:09", seven);
-        check("%e %B %Y %H:%M:%S", " 6 May 2024   07:08:09", seven);
-        check("%c", "Mon May  6 07:08:09 2024", seven);
-        check("%D %r", "05/06/24 07:08:09 AM", seven);
-        check("%Y-%j %T", "2024-127 07:08:09", seven);
-        check(
-            "%Y-%m-%d %I:%M:%S %p",
-            "2024-05-06 07:08:09 PM",
-            Some("1715022489.000000000"),
-        );
-        check("%C%y-%m-%d %T", "2024-05-06 07:08:09", seven);
-        check("%s", "1714979289", seven);
-        check("%G-W%V-%u %F %T", "2024-W19-1 2024-05-06 07:08:09", seven);
-    }
-
-    #[test]
-    fn fractions_and_zones() {
-        check("%s.%L", "1700000123.75", Some("1700000123.750000000"));
-        check(
-            "%FT%T.%LZ",
-            "2024-05-06T07:08:09.1234567891Z",
-            Some("1714979289.123456789"),
-        );
-        check(
-            "%FT%T.%L%z",
-            "2024-05-06T07:08:09.5+01:30",
-            Some("1714973889.500000000"),
-        );
-        check(
-            "%T %z %F",
-            "07:08:09 -08 2024-05-06",
-            Some("1715008089.000000000"),
-        );
-        check(
-            "%F %T %Z",
-            "2024-05-06 07:08:09 CEST tail",
-            Some("1714972089.000000000"),
-        );
-        check(
-            "%F %T %z",
-            "2024-05-06 07:08:09 PDT",
-            Some("1715004489.000000000"),
-        );
-        check("%FT%T.%LZ", "2024-05-06T07:08:09.Z", None);
-        check("%F %T %Z", "2024-05-06 07:08:09 Nowhere", None);
-    }
-
-    #[test]
-    fn what_does_not_fit() {
-        check("%Y-%m-%d", "2024-13-01", None);
-        check("%Y-%m-%d", "2024-05", None);
-        check("%H:%M:%S", "24:00:00", None);
-        check("%H %p", "13 PM", None);
-        check("%Y-%m-%d", "2024-05-06 and more", Some("1714953600.000000000"));
-        check("%Y-%m-%d", "2024-02-31", Some("1709337600.000000000"));
-        let format = TimeFormat::new("%Y-%m-%d %H:%M").unwrap();
-        let loose = format.parse(b"2024-05-06", today, false).unwrap();
-        assert_eq!((loose.year, loose.month, loose.day, loose.hour), (2024, 5, 6, 0));
-    }
-
-    #[test]
-    fn a_format_without_year_takes_the_present_one() {
-        check("%b %d %H:%M:%S", "May  6 07:08:09", Some("1714979289.000000000"));
-        check("%H:%M:%S", "17:20:00", Some("1731000000.000000000"));
-        let format = TimeFormat::new("%b %d").unwrap();
-        let year = |now: i64, text: &str| {
-            let today = || Civil::from_epoch(now);
-            format.parse(text.as_bytes(), today, true).unwrap().year
-        };
-        assert_eq!(
-            year(1_735_700_000, "Dec 31"),
-            2024,
-            "read on the first of January 2025"
-        );
-        assert_eq!(
-            year(1_735_600_000, "Jan 1"),
-            2025,
-            "read on the last of December 2024"
-        );
-    }
-
-    #[test]
-    fn bad_formats_are_named() {
-        for (format, want) in [
-            ("%Q", "there is no conversion `%Q`"),
-            ("%H:%", "ends in a lone `%`"),
-            ("%L%L", "`%L` may stand once"),
-        ] {
-            assert_eq!(TimeFormat::new(format).unwrap_err().to_string(), want);
-        }
-    }
-
-    proptest! {
-        /// Guarantees: civil time and seconds go back and forth.
-        #[test]
-        fn civil_and_back(secs in -60_000_000_000i64..200_000_000_000) {
-            prop_assert_eq!(Civil::from_epoch(secs).epoch(0), secs);
-        }
-
-        /// Guarantees: what is printed is read; any text is read without a panic.
-        #[test]
-        fn printed_and_read(secs in 0i64..253_402_300_799, nanos in 0u32..1_000_000_000, junk in ".{0,20}") {
-            let civil = Civil::from_epoch(secs);
-            let text = format!(
-                "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{nanos:09}Z",
-                civil.year, civil.month, civil.day, civil.hour, civil.minute, civil.second,
-            );
-            let format = TimeFormat::new("%Y-%m-%dT%H:%M:%S.%L%z").unwrap();
-            let read = format.parse(text.as_bytes(), today, true).unwrap();
-            prop_assert_eq!((read.epoch(read.offset), read.nanos), (secs, nanos));
-            for format in ["%c %Z", "%s.%L %z", "%G %u %e%p%j"] {
-                let _ = TimeFormat::new(format).unwrap().parse(junk.as_bytes(), today, false);
-            }
-        }
-    }
-}
+mod tests;
