@@ -83,6 +83,8 @@ pub struct Budget {
     /// Inputs that use half of their own limit, and all of it.
     pressed_inputs: AtomicIsize,
     over_inputs: AtomicIsize,
+    /// Routes whose destination is dead.
+    dead_routes: AtomicIsize,
     /// Its inputs.
     inputs: Mutex<Vec<Weak<InputBudget>>>,
 }
@@ -95,6 +97,7 @@ impl Budget {
             room: Notify::new(),
             pressed_inputs: AtomicIsize::new(0),
             over_inputs: AtomicIsize::new(0),
+            dead_routes: AtomicIsize::new(0),
             inputs: Mutex::default(),
         })
     }
@@ -122,6 +125,12 @@ impl Budget {
     /// Whether what is in memory slows down what comes.
     pub fn is_tight(&self) -> bool {
         self.is_pressed() || self.used() >= PACE_BYTES
+    }
+
+    /// A route's destination has died, or lives again.
+    pub fn note_dead(&self, dead: bool) {
+        self.dead_routes
+            .fetch_add(if dead { 1 } else { -1 }, Ordering::AcqRel);
     }
 
     /// The budgets of the inputs that are there.
@@ -257,7 +266,8 @@ impl InputBudget {
     /// How long an append should give way to delivery, if at all.
     pub fn pace(self: &Arc<Self>) -> Option<BoxFuture<'static, ()>> {
         let mark = PACE_BYTES.min(self.effective_limit() / 2);
-        if self.total.used() < mark {
+        // What a dead destination holds does not leave for waiting.
+        if self.total.used() < mark || self.total.dead_routes.load(Ordering::Relaxed) > 0 {
             return None;
         }
         let budget = self.clone();

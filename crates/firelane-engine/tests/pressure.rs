@@ -232,7 +232,8 @@ async fn an_output_that_failed_once_is_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn a_dead_output_gives_way_with_small_frames() {
     let mut world = world(&[dead(), fast()]);
-    world.feed(5000, 20, Duration::from_secs(60)).await.unwrap();
+    // It is dead after 10 or 11 s; from then on nothing waits.
+    world.feed(5000, 20, Duration::from_secs(15)).await.unwrap();
     let retained = world.counts(0).retained_bytes.get() as usize;
     assert!(
         (LIMIT / 3..=LIMIT).contains(&retained),
@@ -244,6 +245,24 @@ async fn a_dead_output_gives_way_with_small_frames() {
         world.counts(0).dropped.get(Reason::OverShare),
         world.counts(0).dropped.total()
     );
+}
+
+/// Guarantees: two dead ones that keep the same records stop no other either.
+#[tokio::test(start_paused = true)]
+async fn two_dead_outputs_give_way() {
+    let mut world = world(&[dead(), dead(), fast()]);
+    world.feed(2000, 450, Duration::from_secs(60)).await.unwrap();
+    world.end().await;
+    assert_eq!(world.counts(2).proc_records.get(), 2000);
+}
+
+/// Guarantees: who asks for a pause of an hour stops nobody for an hour.
+#[tokio::test(start_paused = true)]
+async fn a_long_pause_is_like_death() {
+    let mut world = world(&[fake(|_| (Duration::ZERO, failure(Some(HOUR)))), fast()]);
+    world.feed(2000, 450, Duration::from_secs(90)).await.unwrap();
+    world.end().await;
+    assert_eq!(world.counts(1).proc_records.get(), 2000);
 }
 
 /// Guarantees: an output that dies while every input waits already makes room, though nothing is appended and

@@ -127,7 +127,7 @@ impl Route {
             if self.hurries() && !std::mem::replace(&mut self.hurried, true) {
                 self.hurry_retries();
             }
-            end.dead.store(self.outage.is_dead(now), Ordering::Release);
+            self.tell_dead(end, self.outage.is_dead(now));
             self.shed(now);
             self.give_way(now);
             self.read(draining, self.ready_max());
@@ -149,7 +149,15 @@ impl Route {
                 () = stop.over(), if draining => {}
             }
         }
+        self.tell_dead(end, false);
         self.abandon().await
+    }
+
+    /// Tells the other routes and the budget.
+    fn tell_dead(&self, end: &RouteEnd, dead: bool) {
+        if end.dead.swap(dead, Ordering::AcqRel) != dead {
+            self.pipeline.budget.note_dead(dead);
+        }
     }
 
     /// Whether the router ends and time is short. A pipeline that a reload has replaced delivers in peace.
@@ -259,7 +267,7 @@ impl Route {
             let claim = match due.map(|(i, _)| i) {
                 Some(i) => self.waiting.swap_remove(i).claim,
                 None => {
-                    let may_try = self.hurries() || self.outage.next_try().is_none_or(|at| at <= now);
+                    let may_try = self.outage.next_try().is_none_or(|at| at <= now) || self.hurries();
                     let Some(i) = self.first_free().filter(|_| may_try) else {
                         return;
                     };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::shares::DEAD_AFTER;
+use crate::shares::{DEAD_AFTER, DEAD_AFTER_ONE};
 
 /// Shortest time between two log lines about failed deliveries of one route.
 const TELL_EVERY: Duration = Duration::from_secs(60);
@@ -106,8 +106,9 @@ impl Outage {
 
     /// When the destination is dead, if it stays like this.
     pub(super) fn dies_at(&self) -> Option<Instant> {
-        let current = self.current.as_ref().filter(|current| current.again)?;
-        Some(current.since + DEAD_AFTER)
+        let current = self.current.as_ref()?;
+        let after = if current.again { DEAD_AFTER } else { DEAD_AFTER_ONE };
+        Some(current.since + after)
     }
 
     /// When a chunk may be tried that was not tried before. One failure says little: the next chunk may pass.
@@ -141,7 +142,7 @@ mod tests {
         let start = Instant::now();
         let mut outage = Outage::default();
         outage.failed(start, false);
-        assert!(!outage.is_dead(start + secs(60)), "one failure");
+        assert!(!outage.is_dead(start + secs(59)) && outage.is_dead(start + secs(60)));
         outage.failed(start + secs(6), true);
         assert!(!outage.is_dead(start + secs(9)) && outage.is_dead(start + secs(10)));
         assert!(outage.settled(start + secs(11)).is_some_and(|over| over.was_dead));
