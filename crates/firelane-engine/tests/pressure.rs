@@ -68,6 +68,15 @@ fn fake(behave: impl Fn(u64) -> (Duration, Option<Outcome>) + Send + Sync + 'sta
     })
 }
 
+/// One that takes chunk after chunk, so that others wait behind it.
+fn ordered(behave: impl Fn(u64) -> (Duration, Option<Outcome>) + Send + Sync + 'static) -> Arc<Fake> {
+    Arc::new(Fake {
+        behave: Box::new(behave),
+        tries: AtomicU64::new(0),
+        ordered: true,
+    })
+}
+
 fn failure(after: Option<Duration>) -> Option<Outcome> {
     Some(Outcome::Retry {
         done: RecordSet::none(),
@@ -203,7 +212,7 @@ fn record(size: usize) -> Records {
 /// Guarantees: who is slow, even beyond the time after which a failing one is dead, loses nothing.
 #[tokio::test(start_paused = true)]
 async fn a_slow_output_is_waited_for() {
-    let slow = fake(|_| (Duration::from_secs(15), None));
+    let slow = ordered(|_| (Duration::from_secs(15), None));
     let mut world = world(&[slow, fast()]);
     world.feed(2000, 450, HOUR).await.unwrap();
     assert_eq!(world.end().await, [0, 0]);
