@@ -148,7 +148,14 @@ pub(crate) async fn delivery(State(admin): State<Arc<Admin>>) -> Response {
     let oldest_max = admin.settings.delivery_age_max;
     let mut late = false;
     let mut outputs = serde_json::Map::new();
-    for output in admin.status.outputs() {
+    let replaced = admin.status.replaced_outputs().into_iter();
+    for (output, replaced) in admin
+        .status
+        .outputs()
+        .into_iter()
+        .map(|output| (output, false))
+        .chain(replaced.map(|output| (output, true)))
+    {
         late |= output.oldest > oldest_max;
         let counts = &output.counts;
         let value = json!({
@@ -158,7 +165,9 @@ pub(crate) async fn delivery(State(admin): State<Arc<Admin>>) -> Response {
             "dropped_records": counts.dropped.total(),
             "retries": counts.retries.get(),
         });
-        outputs.insert(output.name.to_string(), value);
+        let name = output.name.to_string();
+        // Of a configuration that a reload has replaced, with records that are still to be delivered.
+        outputs.insert(if replaced { name + " (replaced)" } else { name }, value);
     }
     let dropped = admin.health.since(look(&admin)).dropped;
     let ok = !late && dropped == 0;

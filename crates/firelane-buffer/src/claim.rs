@@ -157,4 +157,36 @@ impl<G: Guard> Claim<G> {
             ..Self::new(self.key, rest)
         })
     }
+
+    /// Takes out the runs that have left through a door: those that `left` says so of, having settled them.
+    /// Gives the claim on the rest, if any.
+    pub fn without(self, mut left: impl FnMut(&ClaimPart<G>) -> bool) -> Option<Self> {
+        let attempt = self.attempt;
+        let mut rest = self.parts;
+        rest.retain(|part| !left(part));
+        (!rest.is_empty()).then(|| Self {
+            attempt,
+            ..Self::new(self.key, rest)
+        })
+    }
+
+    /// Cuts it before the run that would bring it over `bytes_max`; the first run always stays. Gives the
+    /// claim on the rest, if any.
+    pub fn cut(mut self, bytes_max: usize) -> (Self, Option<Self>) {
+        let mut bytes = 0;
+        let over = self.parts.iter().position(|part| {
+            bytes += part.records.len();
+            bytes > bytes_max
+        });
+        let Some(at) = over.map(|at| at.max(1)).filter(|&at| at < self.parts.len()) else {
+            return (self, None);
+        };
+        let (attempt, key) = (self.attempt, self.key.clone());
+        let rest = self.parts.split_off(at);
+        let part = |key, parts| Self {
+            attempt,
+            ..Self::new(key, parts)
+        };
+        (part(self.key, self.parts), Some(part(key, rest)))
+    }
 }

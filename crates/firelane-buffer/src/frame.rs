@@ -103,6 +103,17 @@ impl<G: Guard> Frame<G> {
         &self.routing
     }
 
+    /// Routes that have not settled it.
+    pub fn open_routes(&self) -> u32 {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// Looks at what hangs on it; `None` once it is released.
+    pub fn look<T>(&self, look: impl FnOnce(&G) -> T) -> Option<T> {
+        let guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
+        guard.as_ref().map(look)
+    }
+
     /// The record numbers it covers.
     pub(crate) fn range(&self) -> std::ops::Range<u64> {
         self.first..self.first + u64::from(self.records.count())

@@ -39,11 +39,12 @@ impl Stream {
 
 /// What the engine implements: takes runs of records.
 pub trait Sink: Send + Sync {
-    /// Filters, routes and appends a run. Never waits and never refuses: the run that crosses a limit is
-    /// kept.
+    /// Filters, routes and appends a run. Never waits: the run that crosses a limit is kept. Takes nothing
+    /// more once it was closed.
     fn append(&self, stream: &Stream, tag: &Tag, records: Records) -> Result<Ticket, IngestError>;
 
-    /// `None` when there is room for more; else a future that ends when there is.
+    /// `None` when there is room for more; else a future that ends when there is, or when nothing more is
+    /// taken.
     fn ready(&self) -> Option<BoxFuture<'static, ()>>;
 
     /// A short wait that gives way to delivery, when the engine wants one; `None`: go on at once.
@@ -83,12 +84,13 @@ impl Ingest {
         }
     }
 
-    /// Appends a run, waiting while the memory budget is used up: not calling this is what stops the reading.
-    /// An empty run gives a closed ticket.
-    ///
-    /// # Cancel safety
-    /// Cancelled while it waits, nothing was taken.
-    pub async fn append(&self, stream: &Stream, tag: &Tag, records: Records) -> Result<Ticket, IngestError> {
+    /// What [`crate::InputCx::append`] does, without the counting.
+    pub(crate) async fn append(
+        &self,
+        stream: &Stream,
+        tag: &Tag,
+        records: Records,
+    ) -> Result<Ticket, IngestError> {
         if records.is_empty() {
             return Ok(Ticket::closed());
         }

@@ -6,10 +6,11 @@
 //! memory stays small while a destination keeps up; a burst, or a destination that is away, still gets the
 //! whole limit.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use firelane_buffer::{RouteId, Routing};
 use firelane_core::{BoxFuture, InputCounts};
 use tokio::sync::Notify;
 use tracing::{info, warn};
@@ -29,8 +30,47 @@ struct Level {
 }
 
 impl Level {
-    fn over(&self) -> bool {
-        self.used.load(Ordering::Acquire) >= self.limit
+    fn new(limit: usize) -> Self {
+        Self {
+            limit: limit.max(1),
+            used: AtomicUsize::new(0),
+        }
+    }
+
+    fn used(&self) -> usize {
+        self.used.load(Ordering::Acquire)
+    }
+
+    fn half(&self) -> usize {
+        (self.limit / 2).max(1)
+    }
+
+    fn is_over(&self) -> bool {
+        self.used() >= self.limit
+    }
+
+    /// Whether less than a sixteenth is free: what makes room goes on so far, so that it need not start
+    /// again for every record.
+    fn is_full(&self) -> bool {
+        self.used() >= self.limit - self.limit / 16
+    }
+
+    fn is_pressed(&self) -> bool {
+        self.used() >= self.half()
+    }
+
+    /// Adds `bytes`; gives the marks that this crossed: half, the limit.
+    fn add(&self, bytes: usize) -> (bool, bool) {
+        let before = self.used.fetch_add(bytes, Ordering::AcqRel);
+        let crosses = |mark: usize| before < mark && before + bytes >= mark;
+        (crosses(self.half()), crosses(self.limit))
+    }
+
+    /// Takes `bytes` away; gives the marks that this crossed downwards: half, the limit.
+    fn sub(&self, bytes: usize) -> (bool, bool) {
+        let before = self.used.fetch_sub(bytes, Ordering::AcqRel);
+        let crosses = |mark: usize| before >= mark && before - bytes < mark;
+        (crosses(self.half()), crosses(self.limit))
     }
 }
 
@@ -40,32 +80,64 @@ pub struct Budget {
     level: Level,
     /// Records were released: whoever waits looks again.
     room: Notify,
-    /// Releases so far; tells a destination that keeps up from one that is away.
-    releases: AtomicU64,
+    /// Inputs that use half of their own limit, and all of it.
+    pressed_inputs: AtomicIsize,
+    over_inputs: AtomicIsize,
+    /// Routes whose destination is dead.
+    dead_routes: AtomicIsize,
+    /// Its inputs.
+    inputs: Mutex<Vec<Weak<InputBudget>>>,
 }
 
 impl Budget {
     /// A budget of `limit` bytes.
     pub fn new(limit: usize) -> Arc<Self> {
-        let level = Level {
-            limit: limit.max(1),
-            used: AtomicUsize::new(0),
-        };
         Arc::new(Self {
-            level,
+            level: Level::new(limit),
             room: Notify::new(),
-            releases: AtomicU64::new(0),
+            pressed_inputs: AtomicIsize::new(0),
+            over_inputs: AtomicIsize::new(0),
+            dead_routes: AtomicIsize::new(0),
+            inputs: Mutex::default(),
         })
     }
 
     /// Bytes in use.
     pub fn used(&self) -> usize {
-        self.level.used.load(Ordering::Acquire)
+        self.level.used()
     }
 
     /// The limit in bytes.
     pub fn limit(&self) -> usize {
         self.level.limit
+    }
+
+    /// Whether half of this budget or of an input's is in use: batches go out without waiting for more.
+    pub fn is_pressed(&self) -> bool {
+        self.level.is_pressed() || self.pressed_inputs.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether an input must wait.
+    pub fn any_over(&self) -> bool {
+        self.level.is_over() || self.over_inputs.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether what is in memory slows down what comes.
+    pub fn is_tight(&self) -> bool {
+        self.is_pressed() || self.used() >= PACE_BYTES
+    }
+
+    /// A route's destination has died, or lives again.
+    pub fn note_dead(&self, dead: bool) {
+        self.dead_routes
+            .fetch_add(if dead { 1 } else { -1 }, Ordering::AcqRel);
+    }
+
+    /// The budgets of the inputs that are there.
+    pub fn inputs(&self) -> Vec<Arc<InputBudget>> {
+        let mut inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
+        inputs.retain(|input| input.strong_count() > 0);
+        inputs.iter().filter_map(Weak::upgrade).collect()
     }
 }
 
@@ -76,6 +148,10 @@ pub struct InputBudget {
     level: Level,
     total: Arc<Budget>,
     paused: AtomicBool,
+    /// Nothing is taken any more.
+    closed: AtomicBool,
+    /// Routes of the current pipeline that its records lead to, one bit each; those above share the last.
+    feeds: AtomicU64,
     counts: Arc<InputCounts>,
 }
 
@@ -87,23 +163,24 @@ impl InputBudget {
         total: Arc<Budget>,
         counts: Arc<InputCounts>,
     ) -> Arc<Self> {
-        let limit = limit.filter(|&limit| limit > 0).unwrap_or(usize::MAX);
-        let level = Level {
-            limit,
-            used: AtomicUsize::new(0),
-        };
-        Arc::new(Self {
+        let budget = Arc::new(Self {
             name,
-            level,
+            level: Level::new(limit.filter(|&limit| limit > 0).unwrap_or(usize::MAX)),
             total,
             paused: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            feeds: AtomicU64::new(0),
             counts,
-        })
+        });
+        let mut inputs = budget.total.inputs.lock().unwrap_or_else(PoisonError::into_inner);
+        inputs.push(Arc::downgrade(&budget));
+        drop(inputs);
+        budget
     }
 
     /// Bytes in use.
     pub fn used(&self) -> usize {
-        self.level.used.load(Ordering::Acquire)
+        self.level.used()
     }
 
     /// The input's own limit in bytes; `None` without one.
@@ -118,29 +195,68 @@ impl InputBudget {
 
     /// Whether the input must stop reading.
     pub fn is_over(&self) -> bool {
-        self.level.over() || self.total.level.over()
+        self.level.is_over() || self.total.level.is_over()
+    }
+
+    /// The limits that are all but reached: the input's own, the process's.
+    pub fn full(&self) -> (Option<usize>, Option<usize>) {
+        let full = |level: &Level| level.is_full().then_some(level.limit);
+        (full(&self.level), full(&self.total.level))
     }
 
     /// Whether half of a limit is in use: batches go out without waiting for more.
     pub fn under_pressure(&self) -> bool {
-        let half = |level: &Level| level.used.load(Ordering::Acquire) >= level.limit / 2;
-        half(&self.level) || half(&self.total.level)
+        self.level.is_pressed() || self.total.level.is_pressed()
+    }
+
+    /// Takes nothing more: appends that wait end with an error.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.total.room.notify_waiters();
+    }
+
+    /// Whether nothing is taken any more.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Notes where its records lead.
+    pub fn note(&self, routing: &Routing) {
+        let bits = routing.routes().iter().fold(0, |bits, route| bits | bit(*route));
+        if self.feeds.load(Ordering::Relaxed) & bits != bits {
+            self.feeds.fetch_or(bits, Ordering::Relaxed);
+        }
+    }
+
+    /// Another pipeline: where its records lead is not known.
+    pub fn forget_routes(&self) {
+        self.feeds.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether its records lead to `route`, or may, while nothing is known.
+    pub fn feeds(&self, route: RouteId) -> bool {
+        let known = self.feeds.load(Ordering::Relaxed);
+        known == 0 || known & bit(route) != 0
     }
 
     /// Charges a frame. The charge is given back when it is dropped.
     pub fn charge(self: &Arc<Self>, bytes: usize) -> Charge {
         let bytes = bytes + FRAME_OVERHEAD;
-        self.level.used.fetch_add(bytes, Ordering::AcqRel);
-        self.total.level.used.fetch_add(bytes, Ordering::AcqRel);
+        let (pressed, over) = self.level.add(bytes);
+        self.total
+            .pressed_inputs
+            .fetch_add(pressed.into(), Ordering::AcqRel);
+        self.total.over_inputs.fetch_add(over.into(), Ordering::AcqRel);
+        self.total.level.add(bytes);
         Charge {
             budget: self.clone(),
             bytes,
         }
     }
 
-    /// `None` when there is room; else a future that ends when there is.
+    /// `None` when there is room, or nothing is taken any more; else a future that ends then.
     pub fn ready(self: &Arc<Self>) -> Option<BoxFuture<'static, ()>> {
-        if self.is_over() {
+        if self.is_over() && !self.is_closed() {
             let budget = self.clone();
             return Some(Box::pin(async move { budget.room().await }));
         }
@@ -150,7 +266,8 @@ impl InputBudget {
     /// How long an append should give way to delivery, if at all.
     pub fn pace(self: &Arc<Self>) -> Option<BoxFuture<'static, ()>> {
         let mark = PACE_BYTES.min(self.effective_limit() / 2);
-        if self.total.used() < mark {
+        // What a dead destination holds does not leave for waiting.
+        if self.total.used() < mark || self.total.dead_routes.load(Ordering::Relaxed) > 0 {
             return None;
         }
         let budget = self.clone();
@@ -178,7 +295,7 @@ impl InputBudget {
         }
         loop {
             let room = self.total.room.notified();
-            if !self.is_over() {
+            if !self.is_over() || self.is_closed() {
                 break;
             }
             room.await;
@@ -197,16 +314,26 @@ pub struct Charge {
     bytes: usize,
 }
 
+impl Charge {
+    /// The budget of the input that it is charged to.
+    pub fn budget(&self) -> &InputBudget {
+        &self.budget
+    }
+}
+
+/// A route's bit among those that an input feeds.
+fn bit(route: RouteId) -> u64 {
+    1 << route.0.min(63)
+}
+
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.budget.level.used.fetch_sub(self.bytes, Ordering::AcqRel);
-        self.budget
-            .total
-            .level
-            .used
-            .fetch_sub(self.bytes, Ordering::AcqRel);
-        self.budget.total.releases.fetch_add(1, Ordering::Relaxed);
-        self.budget.total.room.notify_waiters();
+        let total = &self.budget.total;
+        let (pressed, over) = self.budget.level.sub(self.bytes);
+        total.pressed_inputs.fetch_sub(pressed.into(), Ordering::AcqRel);
+        total.over_inputs.fetch_sub(over.into(), Ordering::AcqRel);
+        total.level.sub(self.bytes);
+        total.room.notify_waiters();
     }
 }
 
@@ -260,6 +387,34 @@ mod tests {
             (budget.used(), total.used(), budget.counts.pauses.get()),
             (0, 0, 1)
         );
+    }
+
+    #[tokio::test]
+    async fn closing_ends_the_wait_without_room() {
+        let total = Budget::new(1 << 30);
+        let budget = input(1000, &total);
+        let _charge = budget.charge(1000);
+        let task = tokio::spawn(budget.ready().unwrap());
+        tokio::task::yield_now().await;
+        budget.close();
+        task.await.unwrap();
+        assert!(budget.ready().is_none() && budget.is_over());
+    }
+
+    #[test]
+    fn the_process_knows_that_an_input_is_pressed() {
+        let total = Budget::new(1 << 30);
+        let budget = input(1000, &total);
+        let state = || (total.is_pressed(), total.any_over());
+        let first = budget.charge(500 - FRAME_OVERHEAD);
+        assert_eq!(state(), (true, false));
+        let second = budget.charge(500 - FRAME_OVERHEAD);
+        assert_eq!(state(), (true, true));
+        drop(first);
+        assert_eq!(state(), (true, false));
+        drop(second);
+        assert_eq!(state(), (false, false));
+        assert_eq!(total.inputs().len(), 1);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use firelane_record::pattern::Match;
 use serde::Deserialize;
 
 use crate::chain::{FilterKind, Matcher};
+use crate::inputs::fingerprint;
 use crate::retry::{RetryLimit, Schedule};
 use crate::stages::StageSlot;
 
@@ -160,6 +161,7 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
 /// Builds one kind of section: what the three kinds share.
 struct Builder<'a> {
     service: &'a Service,
+    config: &'a Config,
     parsers: &'a Arc<Parsers>,
     warnings: Warnings,
     errors: Vec<Diagnostic>,
@@ -182,6 +184,7 @@ pub fn plan(
 ) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
     let mut builder = Builder {
         service: &service.service,
+        config,
         parsers,
         warnings: Warnings::default(),
         errors: Vec::new(),
@@ -279,7 +282,7 @@ impl Builder<'_> {
                     .map(|size| usize::try_from(size.0).unwrap_or(usize::MAX)),
                 routable: core.routable.is_none_or(|on| on.0),
                 span: section.span,
-                fingerprint: fingerprint(section),
+                fingerprint: fingerprint(section, self.config),
             }),
             Err(errors) => self.fail(errors),
         }
@@ -563,12 +566,6 @@ fn example(kind: &str) -> &'static str {
         "filter" => "grep",
         _ => "stdout",
     }
-}
-
-/// A section as text: what a reload compares to tell whether an input may run on.
-fn fingerprint(section: &Section) -> String {
-    let line = |entry: &firelane_conf::Entry| format!("{}\0{}\n", entry.key.value, entry.value.value);
-    section.entries.iter().map(line).collect()
 }
 
 impl Plan {

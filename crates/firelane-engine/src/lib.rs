@@ -7,6 +7,7 @@
 //! It knows no plugin: it sees the contracts of `firelane-core` and the tables that the binary hands it.
 
 pub mod build;
+mod inputs;
 pub mod router;
 pub mod status;
 
@@ -16,6 +17,7 @@ pub mod ledger;
 pub mod pipeline;
 pub mod retry;
 pub mod route;
+pub mod shares;
 pub mod stages;
 
 pub use build::{EngineService, Plan, Tables, plan};

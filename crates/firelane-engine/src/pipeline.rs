@@ -1,8 +1,8 @@
 //! A running pipeline: the chain, the log and the ends of its routes that inputs touch.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::Duration;
 
 use firelane_buffer::{Append, Guard, Partition};
 use firelane_core::{
@@ -10,9 +10,10 @@ use firelane_core::{
 };
 use firelane_record::{Records, Tag};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tracing::warn;
 
-use crate::budget::{Charge, InputBudget};
+use crate::budget::{Budget, Charge, FRAME_OVERHEAD, InputBudget};
 use crate::chain::{Chain, Routed, Run};
 use crate::ledger::IngestCounts;
 
@@ -21,6 +22,13 @@ use crate::ledger::IngestCounts;
 pub struct FrameGuard {
     charge: Charge,
     holds: Vec<Hold>,
+}
+
+impl FrameGuard {
+    /// The budget of the input that the frame came from.
+    pub fn budget(&self) -> &InputBudget {
+        self.charge.budget()
+    }
 }
 
 impl Guard for FrameGuard {
@@ -39,15 +47,30 @@ pub struct RouteEnd {
     pub counts: Arc<OutputCounts>,
     /// Wakes the route's loop.
     pub wake: Notify,
-    /// Batches shall go out without waiting for more.
+    /// It was woken because a limit is half used, and has not looked yet.
     pub hurry: AtomicBool,
-    /// Over its share while others wait: discard the oldest records down to so many bytes. `usize::MAX`: no.
-    pub shed_to: AtomicUsize,
+    /// Its destination is dead: [`crate::shares`] says when.
+    pub dead: AtomicBool,
     /// `storage.total_limit_size` in bytes.
     pub share: Option<usize>,
     /// When its oldest unsettled record was appended, in the pipeline's milliseconds; `u64::MAX` if there is
     /// none.
-    pub oldest: std::sync::atomic::AtomicU64,
+    pub oldest: AtomicU64,
+}
+
+impl RouteEnd {
+    /// The end of a route that has done nothing yet.
+    pub fn new(name: Arc<str>, share: Option<usize>) -> Self {
+        Self {
+            name,
+            counts: Arc::default(),
+            wake: Notify::new(),
+            hurry: AtomicBool::new(false),
+            dead: AtomicBool::new(false),
+            share,
+            oldest: AtomicU64::new(u64::MAX),
+        }
+    }
 }
 
 /// Chain, log and routes of one configuration.
@@ -60,9 +83,19 @@ pub struct Pipeline {
     pub routes: Vec<RouteEnd>,
     /// Counters of the chain and the log; kept over a reload.
     pub counts: Arc<IngestCounts>,
+    /// The process's budget.
+    pub budget: Arc<Budget>,
     /// Zero of its clock.
     pub epoch: Instant,
+    /// A reload has replaced it: when its time to deliver in peace is over, in its milliseconds; `u64::MAX`
+    /// before.
+    retired: AtomicU64,
     unrouted: Mutex<Vec<Tag>>,
+}
+
+/// What a frame of `records` is charged with, to the budgets and to each of its routes alike.
+pub(crate) fn retained_bytes(records: &Records) -> u64 {
+    (records.len() + FRAME_OVERHEAD) as u64
 }
 
 /// Tags without an output that are named in a warning; later ones are only counted.
@@ -70,7 +103,13 @@ const UNROUTED_NAMED_MAX: usize = 64;
 
 impl Pipeline {
     /// A pipeline with an empty log of `partitions` partitions.
-    pub fn new(chain: Chain, routes: Vec<RouteEnd>, partitions: usize, counts: Arc<IngestCounts>) -> Self {
+    pub fn new(
+        chain: Chain,
+        routes: Vec<RouteEnd>,
+        partitions: usize,
+        counts: Arc<IngestCounts>,
+        budget: Arc<Budget>,
+    ) -> Self {
         let partitions = (0..partitions.max(1))
             .map(|_| Partition::new(routes.len() as u16))
             .collect();
@@ -79,7 +118,9 @@ impl Pipeline {
             partitions,
             routes,
             counts,
+            budget,
             epoch: Instant::now(),
+            retired: AtomicU64::new(u64::MAX),
             unrouted: Mutex::default(),
         }
     }
@@ -87,6 +128,24 @@ impl Pipeline {
     /// Milliseconds on the pipeline's clock.
     pub fn now(&self) -> u64 {
         self.epoch.elapsed().as_millis() as u64
+    }
+
+    /// A reload has replaced it; it delivers what it has, in peace for `grace`.
+    pub fn retire(&self, grace: Duration) {
+        let until = self.now().saturating_add(grace.as_millis() as u64);
+        self.retired.store(until.min(u64::MAX - 1), Ordering::Release);
+    }
+
+    /// The router ends: what a replaced pipeline still has is sent like everything else.
+    pub fn hurry(&self) {
+        self.retired.store(u64::MAX, Ordering::Release);
+        self.routes.iter().for_each(|route| route.wake.notify_one());
+    }
+
+    /// Whether a reload has replaced it, and how long its time in peace still is.
+    pub fn retired(&self) -> Option<Duration> {
+        let until = self.retired.load(Ordering::Acquire);
+        (until != u64::MAX).then(|| Duration::from_millis(until.saturating_sub(self.now())))
     }
 
     /// Appends a run to the log. Tickets of inputs that wait for no more than that close here.
@@ -108,7 +167,8 @@ impl Pipeline {
             return;
         }
         self.counts.appended.add(count);
-        let bytes = records.len() as u64;
+        budget.note(&routing);
+        let bytes = retained_bytes(&records);
         for route in routing.routes() {
             let counts = &self.routes[usize::from(route.0)].counts;
             counts.routed.add(count);
@@ -140,7 +200,7 @@ impl Pipeline {
 
     /// Lets stages emit what has waited long enough at `now`. Gives the time of the next call, if any stage
     /// holds records.
-    pub fn expire(&self, now: Instant) -> Option<Instant> {
+    pub fn expire(&self, now: std::time::Instant) -> Option<std::time::Instant> {
         self.chain
             .expire(now, &self.counts, &mut |routed| self.append(routed));
         self.chain.deadline()
@@ -154,28 +214,13 @@ impl Pipeline {
         }
     }
 
-    /// Half of a budget is in use: batches go out without waiting for more; a route over its share gives way
-    /// where another one is held up by it.
-    fn relieve(&self, budget: &InputBudget) {
+    /// A limit is half used: batches go out without waiting for more, and routes look whether they must give
+    /// something up (see [`crate::shares`]). They look again on every event of their own.
+    fn relieve(&self) {
         for route in &self.routes {
             if !route.hurry.swap(true, Ordering::AcqRel) {
                 route.wake.notify_one();
             }
-        }
-        if !budget.is_over() || self.routes.len() < 2 {
-            return;
-        }
-        let equal = budget.effective_limit() / self.routes.len();
-        let retained = |route: &RouteEnd| route.counts.retained_bytes.get() as usize;
-        let within = |route: &RouteEnd| retained(route) <= route.share.unwrap_or(equal);
-        if !self.routes.iter().any(within) {
-            return;
-        }
-        for route in self.routes.iter().filter(|route| !within(route)) {
-            route
-                .shed_to
-                .store(route.share.unwrap_or(equal), Ordering::Release);
-            route.wake.notify_one();
         }
     }
 }
@@ -191,8 +236,6 @@ pub struct InputSink {
     pub budget: Arc<InputBudget>,
     /// Its counters.
     pub counts: Arc<InputCounts>,
-    /// The drain has ended: nothing is taken any more.
-    pub closed: Arc<AtomicBool>,
     /// `Routable false`: records are read and discarded.
     pub routable: bool,
 }
@@ -200,8 +243,7 @@ pub struct InputSink {
 impl Sink for InputSink {
     fn append(&self, stream: &Stream, tag: &Tag, records: Records) -> Result<Ticket, IngestError> {
         let count = u64::from(records.count());
-        if self.closed.load(Ordering::Acquire) {
-            self.counts.dropped.add(Reason::Stopped, count);
+        if self.budget.is_closed() {
             return Err(IngestError::Stopped);
         }
         self.counts.records.add(count);
@@ -232,7 +274,7 @@ impl Sink for InputSink {
             .chain
             .run(run, &pipeline.counts, &mut |routed| pipeline.append(routed));
         if self.budget.under_pressure() {
-            pipeline.relieve(&self.budget);
+            pipeline.relieve();
         }
         Ok(ticket)
     }

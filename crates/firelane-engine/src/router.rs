@@ -5,22 +5,22 @@
 //! the new pipeline takes their appends while the old one drains. Drain: inputs read what is still coming,
 //! then routes deliver what is in the log, until the grace period ends; what is left is counted.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use firelane_buffer::RouteId;
-use firelane_core::{Counter, Ingest, InputCounts, InputCx, Phase, Stop, StopSource};
+use firelane_core::{Counter, Phase, Reason, Stop, StopSource};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
-use crate::budget::{Budget, InputBudget};
+use crate::budget::Budget;
 use crate::build::{Plan, PlannedInput, PlannedOutput};
 use crate::chain::{Chain, FilterSlot};
+use crate::inputs::{self, Inputs};
 use crate::ledger::{IngestCounts, IngestLedger, RouteLedger};
-use crate::pipeline::{Current, InputSink, Pipeline, RouteEnd};
+use crate::pipeline::{Current, Pipeline, RouteEnd};
 use crate::route::{Leftover, Route, RouteSetup};
 use crate::status::{Status, route_ledger};
 
@@ -41,35 +41,30 @@ pub struct StartError {
     pub span: Option<firelane_conf::Span>,
 }
 
-/// An input that runs.
-pub(crate) struct Running {
-    pub(crate) name: Arc<str>,
-    pub(crate) plugin: &'static str,
-    pub(crate) counts: Arc<InputCounts>,
-    pub(crate) budget: Arc<InputBudget>,
-    /// Its section as text: what a reload compares.
-    fingerprint: String,
-    stop: StopSource,
-    task: JoinHandle<()>,
-}
-
 /// What the handles of a router share.
 pub(crate) struct Shared {
-    pub(crate) inputs: Mutex<Vec<Running>>,
+    pub(crate) inputs: Mutex<Inputs>,
     pub(crate) current: Current,
     pub(crate) budget: Arc<Budget>,
     pub(crate) counts: Arc<IngestCounts>,
-    /// Counters of inputs that a reload ended.
-    pub(crate) retired: Mutex<Vec<Arc<InputCounts>>>,
+    /// Pipelines that a reload has replaced and that still deliver.
+    pub(crate) replaced: Mutex<Vec<Arc<Pipeline>>>,
     pub(crate) started: Instant,
     pub(crate) reloads: Counter,
     pub(crate) ready: AtomicBool,
-    closed: Arc<AtomicBool>,
     /// An input that ends the process has ended.
     pub(crate) ended: Notify,
 }
 
 impl Shared {
+    pub(crate) fn inputs(&self) -> MutexGuard<'_, Inputs> {
+        self.inputs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn replaced(&self) -> MutexGuard<'_, Vec<Arc<Pipeline>>> {
+        self.replaced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn pipeline(&self) -> Arc<Pipeline> {
         self.current
             .read()
@@ -82,7 +77,14 @@ impl Shared {
 struct Routes {
     stop: Arc<StopSource>,
     pipeline: Arc<Pipeline>,
-    tasks: Vec<JoinHandle<Leftover>>,
+    tasks: Vec<JoinHandle<Option<Leftover>>>,
+}
+
+/// A pipeline that delivers what it has and then ends.
+struct Draining {
+    stop: Arc<StopSource>,
+    pipeline: Arc<Pipeline>,
+    ledgers: JoinHandle<Vec<RouteLedger>>,
 }
 
 /// How a router ended.
@@ -115,19 +117,19 @@ impl Ended {
 pub struct Router {
     shared: Arc<Shared>,
     routes: Routes,
-    /// Pipelines that a reload has replaced and that still drain.
-    draining: Vec<(Arc<StopSource>, JoinHandle<Vec<RouteLedger>>)>,
+    /// Pipelines that a reload has replaced.
+    draining: Vec<Draining>,
     grace: Option<Duration>,
 }
 
 /// How long a client must be silent to count as done while draining.
-const QUIET: Duration = Duration::from_millis(250);
+pub(crate) const QUIET: Duration = Duration::from_millis(250);
 /// Longest time between two looks at what stages hold.
 const STAGE_POLL: Duration = Duration::from_millis(100);
 /// A time behind every deadline of a stage.
 const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How long a replaced pipeline may hold up its successor, for the sake of order.
-const HANDOVER: Duration = Duration::from_secs(5);
+pub(crate) const HANDOVER: Duration = Duration::from_secs(5);
 
 impl Router {
     /// Opens everything in `plan` and starts it.
@@ -137,17 +139,17 @@ impl Router {
         let limit = plan.memory_limit.unwrap_or_else(crate::budget::default_limit);
         let grace = plan.grace;
         open_outputs(&plan.outputs).await?;
-        let routes = build_routes(plan, counts.clone(), None);
+        let budget = Budget::new(limit);
+        let routes = build_routes(plan, counts.clone(), budget.clone(), None);
         let shared = Arc::new(Shared {
             inputs: Mutex::default(),
             current: Arc::new(RwLock::new(routes.pipeline.clone())),
-            budget: Budget::new(limit),
+            budget,
             counts,
-            retired: Mutex::default(),
+            replaced: Mutex::default(),
             started: Instant::now(),
             reloads: Counter::default(),
             ready: AtomicBool::new(false),
-            closed: Arc::default(),
             ended: Notify::new(),
         });
         let mut opened = Vec::new();
@@ -157,9 +159,9 @@ impl Router {
         }
         let running = opened
             .into_iter()
-            .map(|input| spawn_input(&shared, input))
+            .map(|input| inputs::spawn(&shared, input))
             .collect();
-        *shared.inputs.lock().unwrap_or_else(PoisonError::into_inner) = running;
+        shared.inputs().running = running;
         shared.ready.store(true, std::sync::atomic::Ordering::Release);
         Ok(Self {
             shared,
@@ -188,9 +190,8 @@ impl Router {
         open_outputs(&plan.outputs).await?;
         let inputs = std::mem::take(&mut plan.inputs);
         self.grace = plan.grace;
-        let (kept, mut fresh) = self.match_inputs(inputs);
-        let gone = self.take_inputs(&kept);
-        retire(&self.shared, gone).await;
+        let (mut fresh, gone) = self.shared.inputs().replace(inputs);
+        inputs::retire(&self.shared, gone).await;
         let mut failed = None;
         let mut opened = Vec::new();
         for mut input in fresh.drain(..) {
@@ -200,71 +201,51 @@ impl Router {
             }
         }
         let old_done = Arc::new(Notify::new());
-        let next = build_routes(plan, self.shared.counts.clone(), Some(old_done.clone()));
-        *self
-            .shared
-            .current
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = next.pipeline.clone();
-        let old = std::mem::replace(&mut self.routes, next);
-        old.pipeline.expire(Instant::now() + FAR);
-        old.stop.advance(Phase::Draining);
-        let task = async move {
-            let ledgers = finish(old.pipeline, old.tasks).await;
-            old_done.notify_one();
-            ledgers
-        };
-        self.draining.push((old.stop, tokio::spawn(task)));
+        let next = build_routes(
+            plan,
+            self.shared.counts.clone(),
+            self.shared.budget.clone(),
+            Some(old_done.clone()),
+        );
+        self.replace(next, old_done);
         let started: Vec<_> = opened
             .into_iter()
-            .map(|input| spawn_input(&self.shared, input))
+            .map(|input| inputs::spawn(&self.shared, input))
             .collect();
-        self.shared
-            .inputs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(started);
+        self.shared.inputs().running.extend(started);
         self.shared.reloads.add(1);
         failed.map_or(Ok(()), Err)
     }
 
-    /// Splits planned inputs into those that run already (by fingerprint) and those to start.
-    fn match_inputs(&self, planned: Vec<PlannedInput>) -> (Vec<String>, Vec<PlannedInput>) {
-        let running = self.shared.inputs.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut free: HashMap<&str, usize> = HashMap::new();
-        for input in running.iter().filter(|input| !input.task.is_finished()) {
-            *free.entry(&input.fingerprint).or_default() += 1;
-        }
-        let (mut kept, mut fresh) = (Vec::new(), Vec::new());
-        for input in planned {
-            match free.get_mut(input.fingerprint.as_str()) {
-                Some(n) if *n > 0 => {
-                    *n -= 1;
-                    kept.push(input.fingerprint);
-                }
-                _ => fresh.push(input),
-            }
-        }
-        (kept, fresh)
-    }
-
-    /// Takes the running inputs that are not in `kept` out of the list.
-    fn take_inputs(&self, kept: &[String]) -> Vec<Running> {
-        let mut kept = kept.to_vec();
-        let mut running = self.shared.inputs.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut gone = Vec::new();
-        let mut stay = Vec::new();
-        for input in running.drain(..) {
-            match kept.iter().position(|print| *print == input.fingerprint) {
-                Some(at) => {
-                    kept.swap_remove(at);
-                    stay.push(input);
-                }
-                None => gone.push(input),
-            }
-        }
-        *running = stay;
-        gone
+    /// Puts `next` in place of the pipeline that takes the appends. The old one delivers what it has.
+    fn replace(&mut self, next: Routes, old_done: Arc<Notify>) {
+        let pipeline = next.pipeline.clone();
+        *self
+            .shared
+            .current
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = pipeline;
+        self.shared.inputs().forget_routes();
+        let old = std::mem::replace(&mut self.routes, next);
+        old.pipeline.expire(Instant::now() + FAR);
+        // Without an end of the grace period the memory decides alone.
+        old.pipeline.retire(self.grace.unwrap_or_default());
+        old.stop.advance(Phase::Draining);
+        let (shared, pipeline) = (self.shared.clone(), old.pipeline.clone());
+        shared.replaced().push(pipeline.clone());
+        let task = async move {
+            let ledgers = finish(old.pipeline.clone(), old.tasks).await;
+            shared
+                .replaced()
+                .retain(|known| !Arc::ptr_eq(known, &old.pipeline));
+            old_done.notify_one();
+            ledgers
+        };
+        self.draining.push(Draining {
+            stop: old.stop,
+            pipeline,
+            ledgers: tokio::spawn(task),
+        });
     }
 
     /// Stops: drains inputs, then routes, within the grace period. `hurry` ends it at once.
@@ -277,26 +258,16 @@ impl Router {
             self.grace.map(|grace| start + grace),
         );
         tokio::pin!(hurry);
-        let mut gone = self.take_inputs(&[]);
+        let mut gone = self.shared.inputs().take();
         let hurried = tokio::select! {
-            () = drain_inputs(&mut gone) => false,
+            () = inputs::drain(&mut gone) => false,
             () = until(half) => {
                 warn!(target: "engine", "inputs were still reading when half of the grace period was over");
                 false
             }
             () = &mut hurry => true,
         };
-        for input in &gone {
-            input.stop.advance(Phase::Over);
-        }
-        end_tasks(&mut gone).await;
-        self.shared.closed.store(true, Ordering::Release);
-        let counts = gone.iter().map(|input| input.counts.clone());
-        self.shared
-            .retired
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(counts);
+        inputs::end(&self.shared, gone).await;
 
         let Routes {
             stop,
@@ -305,22 +276,26 @@ impl Router {
         } = self.routes;
         pipeline.expire(Instant::now() + FAR);
         stop.advance(Phase::Draining);
-        let (mut stops, mut pipelines): (Vec<_>, Vec<_>) = self.draining.into_iter().unzip();
-        stops.push(stop);
-        pipelines.push(tokio::spawn(finish(pipeline, tasks)));
+        let mut draining = self.draining;
+        draining.iter().for_each(|old| old.pipeline.hurry());
+        draining.push(Draining {
+            stop,
+            pipeline: pipeline.clone(),
+            ledgers: tokio::spawn(finish(pipeline, tasks)),
+        });
         if !hurried {
             tokio::select! {
-                () = all_finished(&pipelines) => {}
+                () = all_finished(&draining) => {}
                 () = until(deadline) => {}
                 () = &mut hurry => {}
             }
         }
-        for stop in &stops {
-            stop.advance(Phase::Over);
+        for pipeline in &draining {
+            pipeline.stop.advance(Phase::Over);
         }
         let mut routes = Vec::new();
-        for task in pipelines {
-            routes.extend(task.await.unwrap_or_default());
+        for pipeline in draining {
+            routes.extend(pipeline.ledgers.await.unwrap_or_default());
         }
         let status = Status {
             shared: self.shared.clone(),
@@ -332,56 +307,11 @@ impl Router {
     }
 }
 
-/// Tells inputs that the drain has begun and waits for them.
-async fn drain_inputs(inputs: &mut [Running]) {
-    for input in inputs.iter() {
-        input.stop.advance(Phase::Draining);
-    }
-    for input in inputs {
-        // A panic is reported by the task's own error; nothing is left to wait for.
-        let _ = (&mut input.task).await;
-    }
-}
-
-/// Waits until every task has finished, without taking its result.
-async fn all_finished<T>(tasks: &[JoinHandle<T>]) {
-    while !tasks.iter().all(JoinHandle::is_finished) {
+/// Waits until all have finished, without taking their ledgers.
+async fn all_finished(pipelines: &[Draining]) {
+    while !pipelines.iter().all(|pipeline| pipeline.ledgers.is_finished()) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-}
-
-/// Ends what is left of inputs that were told to stop.
-async fn end_tasks(inputs: &mut [Running]) {
-    for input in inputs {
-        if input.task.is_finished() {
-            continue;
-        }
-        if tokio::time::timeout(QUIET, &mut input.task).await.is_err() {
-            input.task.abort();
-            // Aborted: nothing more comes of it.
-            let _ = (&mut input.task).await;
-        }
-    }
-}
-
-/// Drains inputs that a reload ended.
-async fn retire(shared: &Arc<Shared>, mut gone: Vec<Running>) {
-    for input in &gone {
-        input.stop.advance(Phase::Draining);
-    }
-    for input in &mut gone {
-        // Clients that never fall silent are cut after the handover time, having been read up to then.
-        if tokio::time::timeout(HANDOVER, &mut input.task).await.is_err() {
-            input.stop.advance(Phase::Over);
-        }
-    }
-    end_tasks(&mut gone).await;
-    let counts = gone.iter().map(|input| input.counts.clone());
-    shared
-        .retired
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .extend(counts);
 }
 
 async fn until(deadline: Option<tokio::time::Instant>) {
@@ -416,7 +346,12 @@ async fn open_input(input: &mut PlannedInput) -> Result<(), StartError> {
 }
 
 /// Starts the routes of `plan`. With `after`, they begin to deliver when the pipeline before them is done.
-fn build_routes(plan: Plan, counts: Arc<IngestCounts>, after: Option<Arc<Notify>>) -> Routes {
+fn build_routes(
+    plan: Plan,
+    counts: Arc<IngestCounts>,
+    budget: Arc<Budget>,
+    after: Option<Arc<Notify>>,
+) -> Routes {
     let Plan {
         filters,
         outputs,
@@ -433,17 +368,9 @@ fn build_routes(plan: Plan, counts: Arc<IngestCounts>, after: Option<Arc<Notify>
     };
     let matchers = outputs.iter().map(|output| output.matcher.clone()).collect();
     let chain = Chain::new(filters.into_iter().map(slot).collect(), matchers);
-    let end = |output: &PlannedOutput| RouteEnd {
-        name: output.name.clone(),
-        counts: Arc::default(),
-        wake: Notify::new(),
-        hurry: AtomicBool::new(false),
-        shed_to: AtomicUsize::new(usize::MAX),
-        share: output.share,
-        oldest: AtomicU64::new(u64::MAX),
-    };
+    let end = |output: &PlannedOutput| RouteEnd::new(output.name.clone(), output.share);
     let ends = outputs.iter().map(end).collect();
-    let pipeline = Arc::new(Pipeline::new(chain, ends, partitions, counts));
+    let pipeline = Arc::new(Pipeline::new(chain, ends, partitions, counts, budget));
     let (stop, watch) = StopSource::new();
     let spawn = |(id, output): (usize, PlannedOutput)| {
         let setup = RouteSetup {
@@ -454,7 +381,7 @@ fn build_routes(plan: Plan, counts: Arc<IngestCounts>, after: Option<Arc<Notify>
             schedule,
         };
         let route = Route::new(setup, pipeline.clone(), watch.clone());
-        tokio::spawn(run_route(route, watch.clone(), after.clone()))
+        tokio::spawn(run_route(route, watch.clone(), after.clone(), output.name))
     };
     let tasks = outputs.into_iter().enumerate().map(spawn).collect();
     tokio::spawn(expire_stages(pipeline.clone(), watch));
@@ -479,7 +406,8 @@ async fn expire_stages(pipeline: Arc<Pipeline>, stop: Stop) {
     }
 }
 
-async fn run_route(route: Route, stop: Stop, after: Option<Arc<Notify>>) -> Leftover {
+/// Runs a route to its end; `None` where it panicked.
+async fn run_route(route: Route, stop: Stop, after: Option<Arc<Notify>>, name: Arc<str>) -> Option<Leftover> {
     if let Some(after) = after {
         // Order over a reload: the old pipeline delivers first, but not for ever.
         tokio::select! {
@@ -488,73 +416,101 @@ async fn run_route(route: Route, stop: Stop, after: Option<Arc<Notify>>) -> Left
             () = stop.draining() => {}
         }
     }
-    route.run().await
+    let ended = tokio::spawn(route.run()).await;
+    ended
+        .inspect_err(|error| {
+            error!(target: "engine", instance = %name, %error, "a bug: the route of this output has ended, nothing more reaches it; restart the router, and report it");
+        })
+        .ok()
 }
 
 /// Waits for all routes of a pipeline and writes their ledgers.
-async fn finish(pipeline: Arc<Pipeline>, tasks: Vec<JoinHandle<Leftover>>) -> Vec<RouteLedger> {
+async fn finish(pipeline: Arc<Pipeline>, tasks: Vec<JoinHandle<Option<Leftover>>>) -> Vec<RouteLedger> {
     let mut ledgers = Vec::new();
     for (end, task) in pipeline.routes.iter().zip(tasks) {
-        let leftover = task.await.unwrap_or_else(|error| {
-            error!(target: "engine", instance = %end.name, %error, "a route ended by a panic");
+        let counts = &end.counts;
+        let leftover = task.await.ok().flatten().unwrap_or_else(|| {
+            // The route took what it knew with it: what is not accounted for is lost by the bug.
+            let known = counts.proc_records.get() + counts.dropped.total();
+            counts
+                .dropped
+                .add(Reason::Bug, counts.routed.get().saturating_sub(known));
             Leftover { buffered: 0 }
         });
-        ledgers.push(route_ledger(&end.name, &end.counts, leftover.buffered));
+        ledgers.push(route_ledger(&end.name, counts, leftover.buffered));
     }
     ledgers
 }
 
-fn spawn_input(shared: &Arc<Shared>, planned: PlannedInput) -> Running {
-    let PlannedInput {
-        name,
-        plugin,
-        input,
-        tag,
-        tag_given,
-        mem_buf_limit,
-        routable,
-        fingerprint,
-        ..
-    } = planned;
-    let counts: Arc<InputCounts> = Arc::default();
-    let budget = InputBudget::new(name.clone(), mem_buf_limit, shared.budget.clone(), counts.clone());
-    let sink = InputSink {
-        current: shared.current.clone(),
-        budget: budget.clone(),
-        counts: counts.clone(),
-        closed: shared.closed.clone(),
-        routable,
-    };
-    let (stop, watch) = StopSource::new();
-    let cx = InputCx {
-        name: name.clone(),
-        tag,
-        tag_given,
-        ingest: Ingest::new(Arc::new(sink)),
-        stop: watch,
-        counts: counts.clone(),
-        quiet: QUIET,
-    };
-    let ends_process = input.ends_process();
-    let (shared, label) = (shared.clone(), name.clone());
-    let task = tokio::spawn(async move {
-        if let Err(error) = input.run(cx).await {
-            let help = error.help.as_deref().unwrap_or("");
-            error!(target: "input", instance = %label, %error, help, "the input has ended");
-        } else if ends_process {
-            info!(target: "input", instance = %label, "end of input");
+#[cfg(test)]
+mod tests {
+    use firelane_core::{AckOn, BoxFuture, Chunk, DeliverCx, Group, GroupBy, Limits, Outcome, Output, Sink};
+    use firelane_record::{Event, RecordsBuf, Tag, Timestamp};
+
+    use super::*;
+    use crate::chain::Matcher;
+    use crate::pipeline::InputSink;
+    use crate::retry::{RetryLimit, Schedule};
+
+    /// An output that panics where the route asks it something.
+    struct Broken;
+
+    impl Output for Broken {
+        fn limits(&self) -> Limits {
+            Limits::default()
         }
-        if ends_process {
-            shared.ended.notify_one();
+
+        fn group_by(&self) -> GroupBy {
+            GroupBy::Record
         }
-    });
-    Running {
-        name,
-        plugin,
-        counts,
-        budget,
-        fingerprint,
-        stop,
-        task,
+
+        fn group(&self, _: &Tag, _: &Event<'_>) -> Group {
+            panic!("a bug")
+        }
+
+        fn deliver(&self, _: Chunk, _: DeliverCx) -> BoxFuture<'_, Outcome> {
+            Box::pin(async { Outcome::Delivered })
+        }
+    }
+
+    /// Guarantees: what a route took with it when it panicked is named.
+    #[tokio::test]
+    async fn a_route_that_panics_leaves_a_ledger_that_balances() {
+        let all = Matcher {
+            pattern: Some(firelane_record::pattern::Match::new("*")),
+            regex: None,
+        };
+        let budget = Budget::new(1 << 20);
+        let chain = Chain::new(Vec::new(), vec![all]);
+        let ends = vec![RouteEnd::new("broken.0".into(), None)];
+        let pipeline = Arc::new(Pipeline::new(chain, ends, 1, Arc::default(), budget.clone()));
+        let counts: Arc<firelane_core::InputCounts> = Arc::default();
+        let sink = InputSink {
+            current: Arc::new(RwLock::new(pipeline.clone())),
+            budget: crate::budget::InputBudget::new("test.0".into(), None, budget, counts.clone()),
+            counts,
+            routable: true,
+        };
+        let (_source, watch) = StopSource::new();
+        let setup = RouteSetup {
+            id: RouteId(0),
+            output: Arc::new(Broken),
+            flush: Duration::from_secs(1),
+            retry_limit: RetryLimit::Unlimited,
+            schedule: Schedule { base: 5, cap: 2000 },
+        };
+        let route = Route::new(setup, pipeline.clone(), watch.clone());
+        let mut buf = RecordsBuf::default();
+        buf.push(Timestamp { secs: 1, nanos: 0 }, None, &[0x80]);
+        let sink: Arc<dyn Sink> = Arc::new(sink);
+        let stream = firelane_core::Ingest::new(sink.clone()).stream(AckOn::Append);
+        assert!(sink.append(&stream, &Tag::new("t").unwrap(), buf.take()).is_ok());
+        let task = tokio::spawn(run_route(route, watch, None, "broken.0".into()));
+        let ledgers = finish(pipeline, vec![task]).await;
+        assert_eq!(
+            (ledgers[0].dropped.as_slice(), ledgers[0].buffered),
+            ([("bug", 1)].as_slice(), 0)
+        );
+        assert!(ledgers[0].balances());
     }
 }

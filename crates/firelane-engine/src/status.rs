@@ -1,7 +1,7 @@
 //! What the monitoring server and the exit line see of a running router.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use firelane_core::{FilterCounts, InputCounts, OutputCounts};
@@ -64,10 +64,10 @@ pub struct Status {
 }
 
 impl Status {
-    /// The inputs, in order.
+    /// The inputs, in order; also those that are ending.
     pub fn inputs(&self) -> Vec<InputStatus> {
-        let inputs = self.shared.inputs.lock().unwrap_or_else(PoisonError::into_inner);
-        let status = |input: &crate::router::Running| InputStatus {
+        let inputs = self.shared.inputs();
+        let status = |input: &crate::inputs::InputInfo| InputStatus {
             name: input.name.clone(),
             plugin: input.plugin,
             counts: input.counts.clone(),
@@ -75,7 +75,7 @@ impl Status {
             mem_limit: input.budget.limit(),
             over_limit: input.budget.is_over(),
         };
-        inputs.iter().map(status).collect()
+        inputs.infos().map(status).collect()
     }
 
     /// The filters, in order.
@@ -90,29 +90,16 @@ impl Status {
 
     /// The outputs, in order.
     pub fn outputs(&self) -> Vec<OutputStatus> {
-        let pipeline = self.shared.pipeline();
-        let now = pipeline.now();
-        let log = pipeline
-            .partitions
-            .iter()
-            .filter_map(firelane_buffer::Partition::oldest)
-            .min();
-        let status = |route: &crate::pipeline::RouteEnd| {
-            // What the route has not read yet is in the log only.
-            let waits = route.counts.retained_bytes.get() > 0;
-            let known = route.oldest.load(Ordering::Relaxed);
-            let oldest = if known == u64::MAX && waits {
-                log.unwrap_or(u64::MAX)
-            } else {
-                known
-            };
-            OutputStatus {
-                name: route.name.clone(),
-                counts: route.counts.clone(),
-                oldest: Duration::from_millis(if waits { now.saturating_sub(oldest) } else { 0 }),
-            }
-        };
-        pipeline.routes.iter().map(status).collect()
+        outputs(&self.shared.pipeline())
+    }
+
+    /// Outputs of earlier configurations that still have records.
+    pub fn replaced_outputs(&self) -> Vec<OutputStatus> {
+        let replaced = self.shared.replaced();
+        let outputs = replaced.iter().flat_map(|pipeline| outputs(pipeline));
+        outputs
+            .filter(|output| output.counts.retained_bytes.get() > 0)
+            .collect()
     }
 
     /// The log.
@@ -144,13 +131,9 @@ impl Status {
             ..IngestLedger::default()
         };
         add_dropped(&mut ledger.dropped, &counts.dropped, Some(filtered));
-        let retired = self.shared.retired.lock().unwrap_or_else(PoisonError::into_inner);
-        for input in self
-            .inputs()
-            .iter()
-            .map(|input| &input.counts)
-            .chain(retired.iter())
-        {
+        let inputs = self.shared.inputs();
+        let live = inputs.infos().map(|input| &input.counts);
+        for input in live.chain(&inputs.ended) {
             ledger.received += input.received.get();
             ledger.filtered += input.dropped.get(filtered);
             add_dropped(&mut ledger.dropped, &input.dropped, Some(filtered));
@@ -172,6 +155,32 @@ impl Status {
     pub fn is_ready(&self) -> bool {
         self.shared.ready.load(Ordering::Acquire)
     }
+}
+
+/// The outputs of a pipeline, in order.
+fn outputs(pipeline: &crate::pipeline::Pipeline) -> Vec<OutputStatus> {
+    let now = pipeline.now();
+    let log = pipeline
+        .partitions
+        .iter()
+        .filter_map(firelane_buffer::Partition::oldest)
+        .min();
+    let status = |route: &crate::pipeline::RouteEnd| {
+        // What the route has not read yet is in the log only.
+        let waits = route.counts.retained_bytes.get() > 0;
+        let known = route.oldest.load(Ordering::Relaxed);
+        let oldest = if known == u64::MAX && waits {
+            log.unwrap_or(u64::MAX)
+        } else {
+            known
+        };
+        OutputStatus {
+            name: route.name.clone(),
+            counts: route.counts.clone(),
+            oldest: Duration::from_millis(if waits { now.saturating_sub(oldest) } else { 0 }),
+        }
+    };
+    pipeline.routes.iter().map(status).collect()
 }
 
 /// The ledger of a route that has ended with `buffered` records left.

@@ -333,16 +333,11 @@ impl Connection {
                 malformed,
                 not_logs,
             } = run;
-            let count = u64::from(records.count());
-            cx.counts.received.add(count + malformed + not_logs);
+            cx.counts.received.add(malformed + not_logs);
             cx.counts.dropped.add(Reason::Malformed, malformed);
             cx.counts.dropped.add(Reason::NotLogs, not_logs);
             let tag = self.tags.of(&tag);
-            let ticket = cx
-                .ingest
-                .append(stream, &tag, records)
-                .await
-                .map_err(|_| End::Stopped)?;
+            let ticket = cx.append(stream, &tag, records).await.map_err(|_| End::Stopped)?;
             if !acks.is_empty() {
                 self.acks.push_back((ticket, acks));
             }

@@ -74,9 +74,8 @@ impl Random {
                 msgpack::write_uint(out, keys.hash_one(n));
             });
             n += 1;
-            cx.counts.received.add(1);
             // An error means that the engine has ended: so does this.
-            if cx.ingest.append(&stream, &cx.tag, buf.take()).await.is_err() {
+            if cx.append(&stream, &cx.tag, buf.take()).await.is_err() {
                 break;
             }
         }

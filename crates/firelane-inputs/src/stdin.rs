@@ -99,14 +99,14 @@ impl Stdin {
             };
             let bad = decoder.decode(&mut buffer, ended);
             let records = decoder.records.take();
-            cx.counts.received.add(u64::from(records.count()) + bad);
             if bad > 0 {
+                cx.counts.received.add(bad);
                 cx.counts.dropped.add(Reason::Malformed, bad);
                 cx.counts.faults.add(bad);
                 tracing::warn!(target: "input", instance = %cx.name, dropped = bad, "what is no record was dropped");
             }
             // An error means that the engine has ended: so does this.
-            if cx.ingest.append(&to, &cx.tag, records).await.is_err() || ended {
+            if cx.append(&to, &cx.tag, records).await.is_err() || ended {
                 return Ok(());
             }
         }

@@ -244,14 +244,14 @@ async fn serve(mut stream: Stream, peer: Peer, cx: InputCx, settings: Arc<Settin
         let ended = got != Got::Bytes;
         let bad = decoder.decode(&mut buffer, ended);
         let records = decoder.records.take();
-        cx.counts.received.add(u64::from(records.count()) + bad);
         if bad > 0 {
+            cx.counts.received.add(bad);
             cx.counts.dropped.add(Reason::Malformed, bad);
             cx.counts.faults.add(bad);
             decoder.complain(&cx, &peer);
         }
         // An error means that the engine has ended: so does this.
-        if cx.ingest.append(&to, &cx.tag, records).await.is_err() || ended {
+        if cx.append(&to, &cx.tag, records).await.is_err() || ended {
             return;
         }
     }

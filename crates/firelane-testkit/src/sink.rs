@@ -17,6 +17,8 @@ pub enum Answer {
     Status(u16),
     /// The connection is closed before anything is read.
     Close,
+    /// Accepted, after so long.
+    After(Duration),
 }
 
 #[derive(Debug)]
@@ -208,6 +210,12 @@ fn serve(stream: TcpStream, state: &Mutex<State>, stop: &AtomicBool) -> io::Resu
                         state.refused += 1;
                     }
                     status
+                }
+                Answer::After(takes) => {
+                    drop(state);
+                    thread::sleep(takes);
+                    look().order.extend(sequences(&body));
+                    200
                 }
             }
         };

@@ -299,9 +299,7 @@ async fn answer(
     };
     let mut tickets = Vec::with_capacity(runs.len());
     for (tag, mut run) in runs {
-        let records = run.take();
-        cx.counts.received.add(u64::from(records.count()));
-        match cx.ingest.append(stream, &tag, records).await {
+        match cx.append(stream, &tag, run.take()).await {
             Ok(ticket) => tickets.push(ticket),
             Err(error) => {
                 return ServerResponse::text(StatusCode::SERVICE_UNAVAILABLE, format!("error: {error}\n"));

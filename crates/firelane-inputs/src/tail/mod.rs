@@ -199,15 +199,14 @@ impl Intake {
                 tickets,
             }
         });
-        let count = u64::from(records.count());
-        let append = self.cx.ingest.append(&file.stream, &tag, records);
+        self.cx.counts.received.add(skipped);
+        self.cx.counts.dropped.add(Reason::Filtered, skipped);
+        let append = self.cx.append(&file.stream, &tag, records);
         let ticket = tokio::select! {
             ticket = append => ticket,
             // Not taken: it is read again by the next start.
             () = self.cx.stop.over() => return false,
         };
-        self.cx.counts.received.add(count + skipped);
-        self.cx.counts.dropped.add(Reason::Filtered, skipped);
         let Ok(ticket) = ticket else { return false };
         if let Some(tickets) = &file.tickets {
             // A task that has gone met an abandoned ticket: positions behind it must not move.

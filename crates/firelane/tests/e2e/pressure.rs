@@ -139,6 +139,91 @@ fn a_dead_output_stops_no_other() {
     assert!(dead.refused() > 0);
 }
 
+/// Scenario: of two outputs one takes 0.3 s for each request, and 9 MB meet a limit of 1.
+/// Guarantees: who is slow loses nothing; the client waits.
+#[test]
+fn a_slow_output_beside_another_loses_nothing() {
+    const RECORDS: u64 = 20_000;
+    let sink = Sink::start_with(Answer::After(Duration::from_millis(300)));
+    let file = "[OUTPUT]\n    Name file\n    Match *\n    Path {dir}\n    File out.txt\n";
+    let outputs = http_output(&sink, "") + file;
+    let router = router().start(&format!("[SERVICE]\n{SERVICE}{}{outputs}", unix_input("1M")));
+    send(&router, "a", RECORDS, 450);
+    sink.wait_for(RECORDS, PATIENCE);
+    let ended = router.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    sink.assert_once(numbers("a", RECORDS));
+    let ledgers = ended.ledgers();
+    for output in ["http.0", "file.1"] {
+        ledgers.all_delivered(output, RECORDS);
+    }
+}
+
+/// Scenario: frames of one small record, 1000 a second, meet a limit of 100 KB and an output where nobody
+/// listens.
+/// Guarantees: the other output goes on for good; the log has few lines of the outage.
+#[test]
+fn small_frames_pass_a_dead_output() {
+    let port = free_port();
+    let outputs = format!(
+        "[OUTPUT]\n    Name http\n    Match *\n    Host 127.0.0.1\n    Port {port}\n\
+         [OUTPUT]\n    Name file\n    Match *\n    Path {{dir}}\n    File out.txt\n"
+    );
+    let input = "[INPUT]\n    Name dummy\n    Rate 1000\n    Mem_Buf_Limit 100k\n";
+    let service = SERVICE.replace("Grace 10", "Grace 1");
+    let router = router()
+        .args(&["router", "-c", "router.conf"])
+        .file("router.conf", &format!("[SERVICE]\n{service}{input}{outputs}"))
+        .spawn();
+    until("the living output goes on", PATIENCE, || {
+        let out = std::fs::read(router.path("out.txt")).unwrap_or_default();
+        (out.iter().filter(|&&byte| byte == b'\n').count() > 3000).then_some(())
+    });
+    let ended = router.stop();
+    let (ledgers, log) = (ended.ledgers(), &ended.stderr);
+    assert!(ledgers.output("http.0").get("dropped.over_share") > 0, "{log}");
+    assert_eq!(ledgers.output("file.1").get("dropped"), 0);
+    let lines = |text: &str| log.matches(text).count();
+    assert_eq!(
+        (lines("will be retried"), lines("the oldest are dropped")),
+        (1, 1),
+        "{log}"
+    );
+}
+
+/// Scenario: the end comes while an input waits for memory that nobody gives back.
+/// Guarantees: what was read and not taken is counted.
+#[test]
+fn the_ledger_balances_after_an_end_under_back_pressure() {
+    let port = free_port();
+    let output = format!("[OUTPUT]\n    Name http\n    Match *\n    Host 127.0.0.1\n    Port {port}\n");
+    let service = SERVICE.replace("Grace 10", "Grace 1");
+    for input in [
+        "Name dummy\n    Rate 2000\n    Mem_Buf_Limit 20k\n",
+        "Name random\n    Interval_Sec 0\n    Interval_NSec 500000\n    Mem_Buf_Limit 20k\n",
+    ] {
+        let conf = format!("[SERVICE]\n{service}[INPUT]\n    {input}{output}");
+        let router = router()
+            .args(&["router", "-c", "router.conf"])
+            .file("router.conf", &conf)
+            .spawn();
+        until("the input waits", PATIENCE, || {
+            router.log().contains("paused (mem buf overlimit)").then_some(())
+        });
+        let ledgers = router.stop().ledgers();
+        assert_eq!(ledgers.ingest.get("dropped.stopped"), 1, "{input}: {ledgers:?}");
+    }
+    let conf = format!("[SERVICE]\n{service}{}{output}", unix_input("200k"));
+    let router = router().start(&conf);
+    let mut client = Forward::unix(&router.path("in.sock")).unwrap();
+    while client
+        .send(&message("app", numbered("a", 450)), Duration::from_secs(1))
+        .is_ok()
+    {}
+    let ledgers = router.stop().ledgers();
+    assert!(ledgers.ingest.get("dropped.stopped") > 0, "{ledgers:?}");
+}
+
 /// Sends 100 records to a destination that answers so; gives the ledger of the output.
 #[track_caller]
 fn dropped(status: u16, more: &str) -> (firelane_testkit::Ledger, u64) {

@@ -114,3 +114,118 @@ fn a_bad_configuration_changes_nothing() {
     let ended = router.stop();
     ended.ledgers().all_delivered("http.0", 1);
 }
+
+/// Scenario: the output whose destination is dead has filled the memory; a reload puts a file in its place.
+/// Guarantees: the new output gets what comes; what the old one owed is named.
+#[test]
+fn a_dead_output_is_replaced() {
+    let (admin, dead) = (free_port(), free_port());
+    let conf = |output: &str| {
+        format!(
+            "[SERVICE]\n    Flush 0.2\n    Grace 2\n    Hot_Reload On\n    HTTP_Server On\n    HTTP_Listen 127.0.0.1\n    HTTP_Port {admin}\n\
+             [INPUT]\n    Name forward\n    unix_path {{dir}}/in.sock\n    Mem_Buf_Limit 500k\n[OUTPUT]\n    Match *\n{output}"
+        )
+    };
+    let http_output = format!("    Name http\n    Host 127.0.0.1\n    Port {dead}\n");
+    let router = router().start(&conf(&http_output));
+    let stop = AtomicBool::new(false);
+    let sent = thread::scope(|scope| {
+        let client = scope.spawn(|| send_until(&router, &stop));
+        until("the memory is full", PATIENCE, || {
+            router.log().contains("paused (mem buf overlimit)").then_some(())
+        });
+        let folder = router.path("");
+        let file = format!("    Name file\n    Path {}\n    File out.txt\n", folder.display());
+        router.write("router.conf", &conf(&file));
+        router.reload();
+        until("the old output is seen", PATIENCE, || {
+            let health = http::get(admin, "/health/delivery").ok()?;
+            health.text().contains("http.0 (replaced)").then_some(())
+        });
+        until("the new output gets records", PATIENCE, || {
+            let out = std::fs::read(router.path("out.txt")).unwrap_or_default();
+            (out.len() > 2_000_000).then_some(())
+        });
+        stop.store(true, Ordering::Relaxed);
+        client.join().expect("a client that is never cut off")
+    });
+    let ended = router.stop();
+    let ledgers = ended.ledgers();
+    let owed = ledgers.output("http.0");
+    assert_eq!(owed.get("dropped.stopped"), owed.get("routed"));
+    let got = ledgers.output("file.0");
+    assert_eq!(got.get("delivered"), sent - owed.get("routed"));
+}
+
+/// Scenario: a reload changes an input while its client goes on, so that it ends late.
+/// Guarantees: until then it stands in the metrics.
+#[test]
+fn an_input_that_ends_is_still_counted() {
+    let (sink, admin) = (Sink::start(), free_port());
+    let before = conf(&sink, admin, "");
+    let router = router().start(&before);
+    let records = || router.metric(admin, "fluentbit_input_records_total", "forward.0");
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut client = Forward::unix(&router.path("in.sock")).unwrap();
+            while !stop.load(Ordering::Relaxed)
+                && client
+                    .send(&message("app", numbered("a-0", 200)), PATIENCE)
+                    .is_ok()
+            {
+                thread::sleep(std::time::Duration::from_millis(10));
+            }
+        });
+        sink.wait_for(100, PATIENCE);
+        router.write("router.conf", &before.replace("50MB", "60MB"));
+        router.reload();
+        until("its socket is given up", PATIENCE, || {
+            (!router.path("in.sock").exists()).then_some(())
+        });
+        let first = records();
+        thread::sleep(std::time::Duration::from_millis(500));
+        assert!(
+            first > 0.0 && records() > first,
+            "{first} records, then {}",
+            records()
+        );
+        stop.store(true, Ordering::Relaxed);
+    });
+    until("the reload is counted", PATIENCE, || {
+        (reloads(admin) == 1).then_some(())
+    });
+    router.stop().ledgers();
+}
+
+/// Scenario: a reload changes a parser, and nothing in the input that uses it.
+#[test]
+fn a_changed_parser_is_taken() {
+    let (sink, admin) = (Sink::start(), free_port());
+    let text = conf(&sink, admin, "");
+    let at = text.find("[INPUT]").unwrap();
+    let end = text.find("[OUTPUT]").unwrap();
+    let text = format!(
+        "{}    Parsers_File parsers.conf\n[INPUT]\n    Name tail\n    Path {{dir}}/in.log\n    Read_from_Head On\n    Parser p\n    Refresh_Interval 1\n{}",
+        &text[..at],
+        &text[end..]
+    );
+    let parser = |key: &str| format!("[PARSER]\n    Name p\n    Format regex\n    Regex ^(?<{key}>.*)$\n");
+    let router = router()
+        .file("parsers.conf", &parser("old"))
+        .file("in.log", "")
+        .start(&text);
+    until("the router runs", PATIENCE, || {
+        http::get(admin, "/health/ready")
+            .ok()
+            .filter(|reply| reply.status == 200)
+    });
+    router.write("parsers.conf", &parser("seq"));
+    router.reload();
+    until("the reload is counted", PATIENCE, || {
+        (reloads(admin) == 1).then_some(())
+    });
+    router.write("in.log", "a-0000000\n");
+    sink.wait_for(1, PATIENCE);
+    router.stop().ledgers().all_delivered("http.0", 1);
+}

@@ -2,22 +2,30 @@
 //!
 //! The task alone owns the route's state. Deliveries run as tasks of their own and come back as events; a
 //! delivery that panics is a failed delivery, its claim never left the route.
+//!
+//! In an outage (`outage.rs`) one delivery is under way at a time, a chunk that was never tried waits longer
+//! with every failure, and batches grow until they are full: a destination that is away gets few requests.
+
+mod outage;
+mod settle;
+mod shed;
 
 use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use firelane_buffer::{Batcher, Claim, ClaimPart, Cursor, Frame, GroupKey, Grouping, Order, RouteId};
 use firelane_core::{
-    Cause, CauseKind, Chunk, DeliverCx, Group, GroupBy, Outcome, Output, OutputCounts, Part, Phase, Reason,
-    Stop,
+    Cause, CauseKind, Chunk, DeliverCx, Group, GroupBy, Outcome, Output, OutputCounts, Part, Phase, Stop,
 };
-use firelane_record::set::RecordSet;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::{debug, error, warn};
+use tracing::error;
 
+use self::outage::Outage;
+use self::settle::settle_part;
 use crate::pipeline::{FrameGuard, Pipeline, RouteEnd};
 use crate::retry::{RetryLimit, Rng, Schedule};
 
@@ -57,8 +65,9 @@ pub struct Route {
     busy: HashSet<GroupKey>,
     deliveries: JoinSet<Outcome>,
     rng: Rng,
-    /// The last failure that was logged, so that an outage is one line and not thousands.
-    failing: bool,
+    outage: Outage,
+    /// Retries were told that the drain has begun.
+    hurried: bool,
 }
 
 /// What a route left behind when it ended.
@@ -68,16 +77,19 @@ pub struct Leftover {
     pub buffered: u64,
 }
 
+/// Later than anything happens.
+const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Closed batches that a route keeps beyond those under way, in multiples of `in_flight_max`.
 const READY_MAX: usize = 2;
-/// Wait before a retry while draining: the schedule's seconds would not fit the grace period.
-const DRAIN_RETRY: Duration = Duration::from_millis(500);
+/// How often a dead route looks whether it must give something up.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl Route {
     /// A route at the start of the log.
     pub fn new(setup: RouteSetup, pipeline: Arc<Pipeline>, stop: Stop) -> Self {
         let limits = setup.output.limits();
-        let seed = std::process::id().into();
+        // Neither routes nor containers may retry in step.
+        let seed = RandomState::new().hash_one(setup.id.0);
         Self {
             cursors: pipeline.partitions.iter().map(|_| Cursor::new()).collect(),
             linger: limits.linger.unwrap_or(setup.flush),
@@ -91,7 +103,8 @@ impl Route {
             busy: HashSet::new(),
             deliveries: JoinSet::new(),
             rng: Rng::new(seed),
-            failing: false,
+            outage: Outage::default(),
+            hurried: false,
         }
     }
 
@@ -109,15 +122,22 @@ impl Route {
         let end = &pipeline.routes[usize::from(self.setup.id.0)];
         loop {
             let draining = self.stop.phase() >= Phase::Draining;
-            self.shed(end);
-            self.read(draining);
-            self.close_due(draining, end);
-            self.launch();
+            let now = Instant::now();
+            end.hurry.store(false, Ordering::Release);
+            if self.hurries() && !std::mem::replace(&mut self.hurried, true) {
+                self.hurry_retries();
+            }
+            self.tell_dead(end, self.outage.is_dead(now));
+            self.shed(now);
+            self.give_way(now);
+            self.read(draining, self.ready_max());
+            self.close_due(draining, now);
+            self.launch(now);
             self.note_oldest(end);
             if draining && self.is_empty() || self.stop.phase() == Phase::Over {
                 break;
             }
-            let timer = self.next_timer();
+            let timer = self.next_timer(now);
             let stop = self.stop.clone();
             tokio::select! {
                 () = end.wake.notified() => {}
@@ -125,16 +145,36 @@ impl Route {
                     self.finished(done);
                 }
                 () = tokio::time::sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => {}
-                () = stop.draining(), if !draining => self.hurry_retries(),
+                () = stop.draining(), if !draining => {}
                 () = stop.over(), if draining => {}
             }
         }
+        self.tell_dead(end, false);
         self.abandon().await
     }
 
-    /// Reads the log while there is room for more batches.
-    fn read(&mut self, draining: bool) {
-        let in_flight_max = self.batcher.limits().in_flight_max.max(1);
+    /// Tells the other routes and the budget.
+    fn tell_dead(&self, end: &RouteEnd, dead: bool) {
+        if end.dead.swap(dead, Ordering::AcqRel) != dead {
+            self.pipeline.budget.note_dead(dead);
+        }
+    }
+
+    /// Whether the router ends and time is short. A pipeline that a reload has replaced delivers in peace.
+    fn hurries(&self) -> bool {
+        self.stop.phase() >= Phase::Draining && self.pipeline.retired().is_none()
+    }
+
+    fn in_flight_max(&self) -> usize {
+        self.batcher.limits().in_flight_max.max(1)
+    }
+
+    fn ready_max(&self) -> usize {
+        self.in_flight_max() * READY_MAX
+    }
+
+    /// Reads the log until there are `ready_max` closed batches.
+    fn read(&mut self, draining: bool, ready_max: usize) {
         let bytes_max = self.batcher.limits().bytes_max;
         let grouping = self.setup.output.group_by();
         let output = self.setup.output.clone();
@@ -145,7 +185,7 @@ impl Route {
         let mut frames: Vec<Arc<Frame<FrameGuard>>> = Vec::new();
         let mut closed = Vec::new();
         for index in 0..self.pipeline.partitions.len() {
-            while self.ready.len() < in_flight_max * READY_MAX {
+            while self.ready.len() < ready_max {
                 let partition = &self.pipeline.partitions[index];
                 let open = self.batcher.bytes();
                 // Idle: the first byte wakes the route and starts the linger; else a full batch does.
@@ -179,7 +219,7 @@ impl Route {
     fn arm(&self) {
         let open = self.batcher.bytes();
         let bytes_max = self.batcher.limits().bytes_max;
-        let full = self.ready.len() >= self.batcher.limits().in_flight_max.max(1) * READY_MAX;
+        let full = self.ready.len() >= self.ready_max();
         let wake_at = match (full, open) {
             // A settlement wakes the route; more input need not.
             (true, _) => usize::MAX,
@@ -193,54 +233,92 @@ impl Route {
         }
     }
 
-    /// Closes batches whose linger is over, or all under pressure or while draining.
-    fn close_due(&mut self, draining: bool, end: &RouteEnd) {
+    /// Closes batches whose linger is over, the oldest one under pressure, or all while draining.
+    fn close_due(&mut self, draining: bool, now: Instant) {
         let mut closed = Vec::new();
-        let idle = self.in_flight.is_empty() && self.ready.is_empty();
         if draining {
             self.batcher.close_opened_by(u64::MAX, &mut closed);
         } else {
             // Under pressure nothing waits only for time: the oldest batch goes as soon as the output is
             // free.
-            if end.hurry.swap(false, Ordering::AcqRel) && idle {
+            let idle = self.in_flight.is_empty() && self.ready.is_empty() && self.waiting.is_empty();
+            if idle && self.pipeline.budget.is_pressed() {
                 self.batcher.close_oldest(&mut closed);
             }
             let due = self.pipeline.now().checked_sub(self.linger.as_millis() as u64);
-            if let Some(due) = due {
+            if let Some(due) = due.filter(|_| self.lingers_until().is_none_or(|at| at <= now)) {
                 self.batcher.close_opened_by(due, &mut closed);
             }
         }
         self.ready.extend(closed);
     }
 
+    /// In an outage: when a batch may be closed that is not full. Not before what is closed was tried.
+    fn lingers_until(&self) -> Option<Instant> {
+        let next = self.outage.next_try()?;
+        Some(if self.ready.is_empty() { next } else { next + FAR })
+    }
+
     /// Starts deliveries while there is room for them.
-    fn launch(&mut self) {
-        let limits = *self.batcher.limits();
-        let ordered = limits.order == Order::PerStream;
-        let now = Instant::now();
-        while self.in_flight.len() < limits.in_flight_max.max(1) {
-            let due = self
-                .waiting
-                .iter()
-                .enumerate()
-                .filter(|(_, w)| w.at <= now)
-                .min_by_key(|(_, w)| w.at);
+    fn launch(&mut self, now: Instant) {
+        while self.in_flight.len() < self.launch_max() {
+            let due = self.waiting.iter().enumerate().filter(|(_, w)| w.at <= now);
+            let due = due.min_by_key(|(_, w)| (w.at, w.claim.oldest()));
             let claim = match due.map(|(i, _)| i) {
                 Some(i) => self.waiting.swap_remove(i).claim,
                 None => {
-                    let free = |claim: &Claim<FrameGuard>| !ordered || !self.busy.contains(claim.key());
-                    let Some(i) = self.ready.iter().position(free) else {
+                    let may_try = self.outage.next_try().is_none_or(|at| at <= now) || self.hurries();
+                    let Some(i) = self.first_free().filter(|_| may_try) else {
                         return;
                     };
                     let Some(claim) = self.ready.remove(i) else { return };
                     claim
                 }
             };
-            if ordered {
+            if self.is_ordered() {
                 self.busy.insert(claim.key().clone());
             }
+            let claim = self.small_try(claim, now);
             self.deliver(claim);
         }
+    }
+
+    fn launch_max(&self) -> usize {
+        if self.outage.is_on() && !self.hurries() {
+            1
+        } else {
+            self.in_flight_max()
+        }
+    }
+
+    fn is_ordered(&self) -> bool {
+        self.batcher.limits().order == Order::PerStream
+    }
+
+    /// The first closed batch whose group has nothing under way that it must wait for.
+    fn first_free(&self) -> Option<usize> {
+        let ordered = self.is_ordered();
+        self.ready
+            .iter()
+            .position(|claim| !ordered || !self.busy.contains(claim.key()))
+    }
+
+    /// What is under way cannot be given up: what a dead route tries is at most half of its share, where
+    /// there are others.
+    fn small_try(&mut self, claim: Claim<FrameGuard>, now: Instant) -> Claim<FrameGuard> {
+        if self.pipeline.routes.len() < 2 || self.hurries() || !self.outage.is_dead(now) {
+            return claim;
+        }
+        let limit =
+            |part: &ClaimPart<FrameGuard>| part.frame().look(|guard| guard.budget().effective_limit());
+        let Some(limit) = claim.parts().first().and_then(limit) else {
+            return claim;
+        };
+        let (first, rest) = claim.cut(self.pipeline.share(self.setup.id, limit) / 2);
+        if let Some(rest) = rest {
+            self.ready.push_front(rest);
+        }
+        first
     }
 
     fn deliver(&mut self, claim: Claim<FrameGuard>) {
@@ -284,129 +362,27 @@ impl Route {
         self.settle(claim, outcome);
     }
 
-    fn settle(&mut self, claim: Claim<FrameGuard>, outcome: Outcome) {
-        let counts = self.counts().clone();
-        let key = claim.key().clone();
-        match outcome {
-            Outcome::Delivered => {
-                counts.proc_records.add(claim.records().into());
-                counts.proc_bytes.add(claim.bytes() as u64);
-                if std::mem::take(&mut self.failing) {
-                    debug!(target: "output", instance = %self.end().name, "delivers again");
-                }
-                self.settle_all(claim);
-                self.busy.remove(&key);
-            }
-            Outcome::Discard { records, why } => {
-                let total = claim.records();
-                let refused = u64::from(records.count(total));
-                counts.dropped.add(Reason::Refused, refused);
-                // Last: whoever sees the error sees what it cost.
-                counts.errors.add(1);
-                counts.proc_records.add(u64::from(total) - refused);
-                let name = &self.end().name;
-                error!(target: "output", instance = %name, records = refused, cause = %why, "refused for good, records dropped");
-                self.settle_all(claim);
-                self.busy.remove(&key);
-            }
-            Outcome::Retry {
-                done,
-                refused,
-                after,
-                why,
-            } => {
-                if why.ambiguous {
-                    counts.ambiguous.add(1);
-                }
-                if let Some(rest) = self.settle_some(claim, &done, &refused) {
-                    self.retry(rest, after, &why);
-                } else {
-                    self.busy.remove(&key);
-                }
-            }
-        }
-    }
-
-    /// Settles what a failed delivery achieved, and gives the claim on the rest.
-    fn settle_some(
-        &mut self,
-        claim: Claim<FrameGuard>,
-        done: &RecordSet,
-        refused: &RecordSet,
-    ) -> Option<Claim<FrameGuard>> {
-        let counts = self.counts().clone();
-        let total = claim.records();
-        let refused_count = u64::from(refused.count(total));
-        counts.proc_records.add(u64::from(done.count(total)));
-        if refused_count > 0 {
-            counts.dropped.add(Reason::Refused, refused_count);
-            counts.errors.add(1);
-        }
-        let gone = done.union(refused);
-        if gone.count(total) == 0 {
-            return Some(claim);
-        }
-        let (cursors, pipeline) = (&mut self.cursors, &self.pipeline);
-        claim.split(&gone, |part| settle_part(cursors, pipeline, &counts, part))
-    }
-
-    fn settle_all(&mut self, claim: Claim<FrameGuard>) {
-        let counts = self.counts().clone();
-        let (cursors, pipeline) = (&mut self.cursors, &self.pipeline);
-        claim.settle(|part| settle_part(cursors, pipeline, &counts, part));
-    }
-
-    /// Schedules the rest of a failed chunk, or gives it up by name.
-    fn retry(&mut self, mut claim: Claim<FrameGuard>, after: Option<Duration>, why: &Cause) {
-        claim.failed();
-        let counts = self.counts().clone();
-        let name = self.end().name.clone();
-        if !self.setup.retry_limit.allows(claim.attempt()) {
-            let records = claim.records();
-            counts.dropped.add(Reason::RetriesExhausted, records.into());
-            counts.retries_failed.add(1);
-            error!(target: "output", instance = %name, records, cause = %why, "retries used up, records dropped");
-            self.busy.remove(&claim.key().clone());
-            self.settle_all(claim);
-            return;
-        }
-        counts.retries.add(1);
-        counts.retried_records.add(claim.records().into());
-        let wait = if self.stop.phase() >= Phase::Draining {
-            DRAIN_RETRY
-        } else {
-            after.unwrap_or_else(|| self.setup.schedule.wait(claim.attempt(), self.rng.draw()))
-        };
-        if !std::mem::replace(&mut self.failing, true) || claim.attempt() > 1 {
-            let (attempt, records) = (claim.attempt(), claim.records());
-            warn!(target: "output", instance = %name, attempt, records, wait_s = wait.as_secs_f32(), cause = %why, "chunk will be retried");
-        }
-        self.waiting.push(Waiting {
-            at: Instant::now() + wait,
-            claim,
-        });
-    }
-
-    /// The drain has begun: retries run at once.
-    fn hurry_retries(&mut self) {
-        let now = Instant::now();
-        for waiting in &mut self.waiting {
-            waiting.at = now;
-        }
-    }
-
-    fn next_timer(&self) -> Option<Instant> {
-        let full = self.in_flight.len() >= self.batcher.limits().in_flight_max.max(1);
-        let retry = self
-            .waiting
-            .iter()
-            .map(|waiting| waiting.at)
-            .min()
-            .filter(|_| !full);
+    fn next_timer(&self, now: Instant) -> Option<Instant> {
+        let room = self.in_flight.len() < self.launch_max();
+        let retry = self.waiting.iter().map(|waiting| waiting.at).min();
+        let first_try = self.outage.next_try().filter(|_| self.first_free().is_some());
         let linger = self.batcher.opened().map(|opened| {
-            self.pipeline.epoch + Duration::from_millis(opened) + self.linger + Duration::from_millis(1)
+            let due = self.pipeline.epoch + Duration::from_millis(opened + 1) + self.linger;
+            self.lingers_until().map_or(due, |at| at.max(due))
         });
-        [retry, linger.map(Instant::from_std)].into_iter().flatten().min()
+        let dead = self.outage.is_dead(now);
+        let look = (dead && (self.pipeline.budget.any_over() || self.pipeline.retired().is_some()))
+            .then(|| now + LOOK_EVERY);
+        [
+            retry.filter(|_| room),
+            first_try.filter(|_| room),
+            linger,
+            look,
+            self.outage.dies_at().filter(|_| !dead),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn is_empty(&self) -> bool {
@@ -430,49 +406,6 @@ impl Route {
         end.oldest.store(oldest, Ordering::Relaxed);
     }
 
-    /// Discards the oldest records down to the route's share: others wait for the memory.
-    fn shed(&mut self, end: &RouteEnd) {
-        let to = end.shed_to.swap(usize::MAX, Ordering::AcqRel);
-        if to == usize::MAX {
-            return;
-        }
-        let mut dropped = 0;
-        while end.counts.retained_bytes.get() as usize > to {
-            let Some(claim) = self.oldest_waiting() else { break };
-            dropped += u64::from(claim.records());
-            self.settle_all(claim);
-        }
-        if dropped > 0 {
-            end.counts.dropped.add(Reason::OverShare, dropped);
-            error!(target: "output", instance = %end.name, records = dropped, share_bytes = to,
-                "over its share of the memory while other outputs wait: its oldest records are dropped");
-        }
-    }
-
-    /// Takes the oldest claim that is not under way.
-    fn oldest_waiting(&mut self) -> Option<Claim<FrameGuard>> {
-        let retry = self
-            .waiting
-            .iter()
-            .enumerate()
-            .min_by_key(|(_, w)| w.claim.oldest())
-            .map(|(i, _)| i);
-        if let Some(i) = retry {
-            let claim = self.waiting.swap_remove(i).claim;
-            self.busy.remove(claim.key());
-            return Some(claim);
-        }
-        if self.ready.is_empty() {
-            self.read(false);
-        }
-        if self.ready.is_empty() {
-            let mut closed = Vec::new();
-            self.batcher.close_oldest(&mut closed);
-            self.ready.extend(closed);
-        }
-        self.ready.pop_front()
-    }
-
     /// The end: what is left is counted, never acknowledged.
     async fn abandon(mut self) -> Leftover {
         self.deliveries.shutdown().await;
@@ -494,20 +427,5 @@ impl Route {
                 .sum::<u64>();
         }
         Leftover { buffered }
-    }
-}
-
-/// Settles one run of a claim in the route's cursor.
-fn settle_part(
-    cursors: &mut [Cursor],
-    pipeline: &Pipeline,
-    counts: &OutputCounts,
-    part: &ClaimPart<FrameGuard>,
-) {
-    let (from, to) = part.range();
-    let frame = part.frame();
-    let bytes = frame.records().len() as u64;
-    if cursors[part.partition()].settle(&pipeline.partitions[part.partition()], frame, from, to) {
-        counts.retained_bytes.sub(bytes);
     }
 }
