@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use firelane_conf::units::Located;
-use firelane_conf::{Class, Diagnostic};
+use firelane_conf::{Class, Diagnostic, Span};
 use firelane_core::{BuildCx, InputCx, InputError, Phase};
 use firelane_net::listen::{BindError, ListenAddr, Listener, Peer};
 use firelane_net::{NetConfig, ServerTls, Stream, TlsConfig};
@@ -171,6 +171,11 @@ pub(crate) fn refuse(cx: &BuildCx<'_>, key: &str, reason: &str) -> Diagnostic {
         .section
         .get(key)
         .map_or(cx.section.span, |entry| entry.value.span);
+    refuse_at(cx, span, key, reason)
+}
+
+/// An error of the property `key` at a place: one of several values.
+pub(crate) fn refuse_at(cx: &BuildCx<'_>, span: Span, key: &str, reason: &str) -> Diagnostic {
     Diagnostic::error("FL0311", Class::Init, format!("`{key}`: {reason}"))
         .at(span)
         .plugin(cx.instance)
