@@ -1,5 +1,7 @@
 //! Repository chores: `cargo xtask tidy` checks the rules that a compiler does not. `cargo test` runs it too.
 
+mod codes;
+mod dependencies;
 mod tidy;
 
 use std::path::Path;

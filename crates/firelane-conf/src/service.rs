@@ -144,6 +144,9 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("security.fips_mode", "FIPS mode is not supported"),
 ];
 
+/// Words of `log_level`.
+pub const LEVELS: &[&str] = &["off", "error", "warn", "warning", "info", "debug", "trace"];
+
 const KEYS: &[&str] = &[
     "firelane.memory_limit",
     "flush",
@@ -197,7 +200,14 @@ impl ServiceConfig {
                     "write whole seconds, or -1 for ever",
                 )),
             },
-            "log_level" => self.log_level = text.to_string(),
+            "log_level" => match LEVELS.iter().any(|level| level.eq_ignore_ascii_case(text)) {
+                true => self.log_level = text.to_string(),
+                false => found.push(bad(
+                    entry,
+                    "invalid log level",
+                    "use off, error, warn, info, debug or trace",
+                )),
+            },
             "log_file" => self.log_file = Some(text.to_string()),
             "http_server" => on(entry, &mut self.http_server, found),
             "http_listen" => self.http_listen = Some(text.to_string()),

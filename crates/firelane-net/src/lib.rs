@@ -1,4 +1,4 @@
-//! The outside world: connections, listeners, HTTP/1.1 both ways, TLS, names, compression, waiting times.
+//! The outside world: connections, listeners, HTTP/1.1 both ways, TLS, names, compression.
 //!
 //! Only this crate knows hyper, rustls, hickory and the compressors. Plugins describe what they want with
 //! [`NetConfig`] and [`TlsConfig`] (their field docs are the manual of the `net.*` and `tls.*` properties),
@@ -14,7 +14,6 @@
 //! Not here: retries beyond the one that cannot repeat anything (the engine's), what a status means (the
 //! plugin's).
 
-pub mod backoff;
 pub mod compress;
 pub mod connect;
 pub mod dns;

@@ -138,9 +138,7 @@ fn log_all(diagnostics: &[Diagnostic], sources: &Sources) {
 
 /// A message of the log with its place and help: `message (file:line:column); help`.
 fn in_one_line(message: &str, span: Option<Span>, help: Option<&str>, sources: &Sources) -> String {
-    let place = span
-        .map(|span| Diagnostic::note("FL0500", "").at(span))
-        .and_then(|note| note.place(sources));
+    let place = span.and_then(|span| sources.place(span));
     let place = place.map_or(String::new(), |place| format!(" ({place})"));
     let help = help.map_or(String::new(), |help| format!("; {help}"));
     format!("{message}{place}{help}")
