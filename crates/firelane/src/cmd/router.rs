@@ -13,6 +13,7 @@ use crate::exit::{Exit, Stage};
 use crate::log::{self, Verbosity};
 use crate::prepare::{Prepared, prepare};
 use crate::report::Bad;
+use crate::say;
 use crate::signals::{Signal, Signals};
 
 /// How it ended, and when Fluent Bit would have: the two decide its exit code.
@@ -42,8 +43,8 @@ pub(crate) fn run(args: &RouterArgs) -> Outcome {
         }
     };
     if args.dry_run {
-        say(&prepared.warnings, &prepared.sources, args.fluent_bit);
-        eprintln!("configuration test is successful");
+        tell(&prepared.warnings, &prepared.sources, args.fluent_bit);
+        say::line("configuration test is successful");
         return (Exit::Ok, Stage::Init);
     }
     if let Err(outcome) = start_log(&prepared.service, args) {
@@ -89,28 +90,23 @@ fn start_log(service: &ServiceConfig, args: &RouterArgs) -> Result<(), Outcome> 
         Some(path) => match std::fs::OpenOptions::new().create(true).append(true).open(path) {
             Ok(file) => Some(file),
             Err(error) => {
-                eprintln!(
-                    "{}",
-                    log::line("error", &format!("[log] cannot open log file `{path}`: {error}"))
-                );
+                let text = format!("[log] cannot open log file `{path}`: {error}");
+                say::line(&log::line("error", &text));
                 return Err((Exit::Open, Stage::Init));
             }
         },
         None => None,
     };
     if args.fluent_bit && !args.quiet {
-        eprintln!(
-            "Fluent Bit v{} (firelane {})",
-            crate::FLUENT_BIT_VERSION,
-            env!("CARGO_PKG_VERSION")
-        );
+        let (version, own) = (crate::FLUENT_BIT_VERSION, env!("CARGO_PKG_VERSION"));
+        say::line(&format!("Fluent Bit v{version} (firelane {own})"));
     }
     log::start(level, file);
     Ok(())
 }
 
 /// Logs what was found in the configuration.
-fn say(diagnostics: &[Diagnostic], sources: &Sources, fluent_bit: bool) {
+fn tell(diagnostics: &[Diagnostic], sources: &Sources, fluent_bit: bool) {
     if !fluent_bit {
         crate::report::print(diagnostics, sources);
         return;
@@ -336,6 +332,9 @@ fn last_words(ended: &Ended) -> Exit {
     }
     if left > 0 {
         error!(target: "engine", records = left, "records could not be delivered within the grace period and are lost");
+    }
+    if lost > 0 {
+        error!(target: "engine", records = lost, "records were dropped by outputs: the ledgers say why");
     }
     info!(target: "engine", "service has stopped ({} pending records)", left);
     if left > 0 || lost > 0 {
