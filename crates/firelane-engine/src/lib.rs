@@ -7,6 +7,7 @@
 //! It knows no plugin: it sees the contracts of `firelane-core` and the tables that the binary hands it.
 
 pub mod build;
+pub mod properties;
 pub mod router;
 pub mod status;
 

@@ -236,5 +236,6 @@ fn engine_service(service: &ServiceConfig, args: &RouterArgs) -> EngineService {
             .memory_limit
             .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
         partitions: crate::cpu::workers(),
+        tolerant: args.fluent_bit,
     }
 }

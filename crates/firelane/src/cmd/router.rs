@@ -105,31 +105,44 @@ fn start_log(service: &ServiceConfig, args: &RouterArgs) -> Result<(), Outcome> 
     Ok(())
 }
 
-/// Logs what was found in the configuration.
+/// Says what a dry run found, on standard error: there is no log yet.
 fn tell(diagnostics: &[Diagnostic], sources: &Sources, fluent_bit: bool) {
     if !fluent_bit {
         crate::report::print(diagnostics, sources);
         return;
     }
-    log_all(diagnostics, sources);
+    for diagnostic in diagnostics {
+        let level = match diagnostic.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warn",
+            Severity::Note => "info",
+        };
+        let text = format!("[config] {}", log_text(diagnostic, sources));
+        say::line(&log::line(level, &text));
+    }
 }
 
+/// Logs what was found in the configuration.
 fn log_all(diagnostics: &[Diagnostic], sources: &Sources) {
     for diagnostic in diagnostics {
-        let Diagnostic {
-            message, span, help, ..
-        } = diagnostic;
-        let instance = diagnostic
-            .plugin
-            .as_deref()
-            .map_or(String::new(), |name| format!("{name}: "));
-        let text = in_one_line(&format!("{instance}{message}"), *span, help.as_deref(), sources);
+        let text = log_text(diagnostic, sources);
         match diagnostic.severity {
             Severity::Error => error!(target: "config", "{text}"),
             Severity::Warning => warn!(target: "config", "{text}"),
             Severity::Note => info!(target: "config", "{text}"),
         }
     }
+}
+
+fn log_text(diagnostic: &Diagnostic, sources: &Sources) -> String {
+    let Diagnostic {
+        message, span, help, ..
+    } = diagnostic;
+    let instance = diagnostic
+        .plugin
+        .as_deref()
+        .map_or(String::new(), |name| format!("{name}: "));
+    in_one_line(&format!("{instance}{message}"), *span, help.as_deref(), sources)
 }
 
 /// A message of the log with its place and help: `message (file:line:column); help`.
