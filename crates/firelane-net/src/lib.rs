@@ -31,7 +31,7 @@ pub use connect::{ConnectError, Connector, Endpoint};
 pub use dns::{Dns, DnsError};
 pub use http::{HttpClient, HttpError, Request, Response};
 pub use listen::{BindError, Incoming, ListenAddr, Listener, Peer};
-pub use net_config::{NetConfig, NetError};
+pub use net_config::{NetConfig, NetError, Side};
 pub use proxy::{Proxy, ProxyError};
 pub use stream::Stream;
 pub use tls::{ClientTls, ServerTls, TlsConfig, TlsError};
