@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::{codes, dependencies};
+use crate::{codes, dependencies, docs};
 
 /// Longest source file, in lines.
 const FILE_LINES_MAX: usize = 600;
@@ -57,6 +57,7 @@ pub(crate) fn check(root: &Path) -> Vec<Fault> {
     }
     faults.extend(dependencies::check(root));
     faults.extend(codes::check(root));
+    faults.extend(docs::check(root));
     faults
 }
 

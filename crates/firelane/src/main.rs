@@ -16,6 +16,9 @@ mod report;
 mod say;
 mod signals;
 
+#[cfg(test)]
+mod tests;
+
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::ExitCode;

@@ -55,8 +55,8 @@ impl JsonOptions {
         self
     }
 
-    /// Whether doubles that are not finite print as `null` (they do unless switched off here), or as `nan` and
-    /// `inf`, which no JSON reader takes. Service option `json.convert_nan_to_null`.
+    /// Whether doubles that are not finite print as `null` (they do unless switched off here), or as `nan`
+    /// and `inf`, which no JSON reader takes. Service option `json.convert_nan_to_null`.
     #[must_use]
     pub fn with_nan_to_null(mut self, on: bool) -> Self {
         self.bare_nan = !on;

@@ -127,7 +127,9 @@ fn a_closed_pipe_is_an_end() {
             drop(reader);
             writer
         };
-        let status = std::process::Command::new(env!("CARGO_BIN_EXE_firelane"))
+        let binary =
+            std::env::var_os("FIRELANE_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_firelane").into());
+        let status = std::process::Command::new(binary)
             .args(args)
             .stdout(closed())
             .stderr(closed())
