@@ -1,5 +1,9 @@
-//! Repository chores: `cargo xtask tidy` checks the rules that a compiler does not. `cargo test` runs it too.
+//! Repository chores: `cargo xtask tidy` checks the rules that a compiler does not, `cargo test` runs it too.
+//! `cargo xtask docs` writes the pages that are made of tables.
 
+mod codes;
+mod dependencies;
+mod docs;
 mod tidy;
 
 use std::path::Path;
@@ -22,8 +26,15 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         }
+        "docs" => match docs::write(root) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        },
         other => {
-            eprintln!("unknown task `{other}`; there is `tidy`");
+            eprintln!("unknown task `{other}`; there are `tidy` and `docs`");
             ExitCode::from(64)
         }
     }

@@ -1,9 +1,11 @@
-//! The repository's rules: layers, sizes, complete plugin tables.
+//! The repository's rules: layers, sizes, complete plugin tables, dependencies, codes.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use crate::{codes, dependencies, docs};
 
 /// Longest source file, in lines.
 const FILE_LINES_MAX: usize = 600;
@@ -27,7 +29,7 @@ impl fmt::Display for Fault {
     }
 }
 
-fn fault(place: impl fmt::Display, text: impl Into<String>) -> Fault {
+pub(crate) fn fault(place: impl fmt::Display, text: impl Into<String>) -> Fault {
     Fault {
         place: place.to_string(),
         text: text.into(),
@@ -53,10 +55,14 @@ pub(crate) fn check(root: &Path) -> Vec<Fault> {
     ] {
         faults.extend(plugin_table(root, krate, table));
     }
+    faults.extend(dependencies::check(root));
+    faults.extend(codes::check(root));
+    faults.extend(docs::check(root));
     faults
 }
 
-fn rust_files(folder: &Path, out: &mut Vec<PathBuf>) {
+/// Every Rust source below `folder`.
+pub(crate) fn rust_files(folder: &Path, out: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
         if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {

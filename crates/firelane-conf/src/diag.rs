@@ -143,13 +143,7 @@ impl Diagnostic {
 
     /// `file:line:column`, if it has a place in a file.
     pub fn place(&self, sources: &Sources) -> Option<String> {
-        let span = self.span.filter(|span| span.file.0 != 0)?;
-        Some(format!(
-            "{}:{}:{}",
-            sources.name(span.file).display(),
-            span.line,
-            span.column
-        ))
+        sources.place(self.span?)
     }
 
     /// As text for a terminal without colours, several lines, ending with a line end.

@@ -1,4 +1,4 @@
-//! Configuration: text to a tree with places, to typed values, and back to text.
+//! Configuration: text to a tree with places, to typed values.
 //!
 //! ```text
 //! files ──classic | yaml──▶ Config (sections, entries, all with file:line:column) ──Section::parse──▶ typed
@@ -16,7 +16,6 @@ pub mod classic;
 pub mod env;
 pub mod files;
 pub mod load;
-pub mod render;
 pub mod yaml;
 
 pub mod section;

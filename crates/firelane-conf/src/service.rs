@@ -44,7 +44,7 @@ pub struct ServiceConfig {
     pub storage_metrics: bool,
     /// `json.escape_unicode`
     pub escape_unicode: bool,
-    /// `json.convert_nan_to_null`
+    /// `json.convert_nan_to_null`; on by default, unlike Fluent Bit: bare `nan` is no JSON.
     pub nan_to_null: bool,
     /// `firelane.memory_limit`: bytes of records in memory; `None`: from the cgroup.
     pub memory_limit: Option<u64>,
@@ -70,13 +70,13 @@ impl Default for ServiceConfig {
             storage_path: None,
             storage_metrics: false,
             escape_unicode: true,
-            nan_to_null: false,
+            nan_to_null: true,
             memory_limit: None,
         }
     }
 }
 
-/// Keys that Fluent Bit has and that do nothing here, with the reason.
+/// Keys that Fluent Bit has and that do nothing here, with the reason. A `*` at the end stands for any rest.
 const WITHOUT_EFFECT: &[(&str, &str)] = &[
     (
         "daemon",
@@ -140,9 +140,12 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
         "sp.convert_from_str_to_num",
         "the stream processor comes with a later version",
     ),
-    ("flush.adaptive", "chunks go out as soon as they are full"),
+    ("flush.adaptive*", "chunks go out as soon as they are full"),
     ("security.fips_mode", "FIPS mode is not supported"),
 ];
+
+/// Words of `log_level`.
+pub const LEVELS: &[&str] = &["off", "error", "warn", "warning", "info", "debug", "trace"];
 
 const KEYS: &[&str] = &[
     "firelane.memory_limit",
@@ -163,6 +166,7 @@ const KEYS: &[&str] = &[
     "parsers_file",
     "scheduler.base",
     "scheduler.cap",
+    "storage.metrics",
 ];
 
 impl ServiceConfig {
@@ -197,7 +201,14 @@ impl ServiceConfig {
                     "write whole seconds, or -1 for ever",
                 )),
             },
-            "log_level" => self.log_level = text.to_string(),
+            "log_level" => match LEVELS.iter().any(|level| level.eq_ignore_ascii_case(text)) {
+                true => self.log_level = text.to_string(),
+                false => found.push(bad(
+                    entry,
+                    "invalid log level",
+                    "use off, error, warn, info, debug or trace",
+                )),
+            },
             "log_file" => self.log_file = Some(text.to_string()),
             "http_server" => on(entry, &mut self.http_server, found),
             "http_listen" => self.http_listen = Some(text.to_string()),
@@ -231,14 +242,22 @@ impl ServiceConfig {
     }
 }
 
+fn is_key(known: &str, key: &str) -> bool {
+    known == key
+        || known
+            .strip_suffix('*')
+            .is_some_and(|start| key.starts_with(start))
+}
+
 fn without_effect(entry: &Entry, key: &str) -> Diagnostic {
-    if let Some((_, reason)) = WITHOUT_EFFECT.iter().find(|(known, _)| *known == key) {
+    if let Some((_, reason)) = WITHOUT_EFFECT.iter().find(|(known, _)| is_key(known, key)) {
         return Diagnostic::warning("FL0421", format!("`{key}` has no effect: {reason}")).at(entry.key.span);
     }
-    let known = KEYS
-        .iter()
-        .copied()
-        .chain(WITHOUT_EFFECT.iter().map(|(known, _)| *known));
+    let known = KEYS.iter().copied().chain(
+        WITHOUT_EFFECT
+            .iter()
+            .map(|(known, _)| known.trim_end_matches('*')),
+    );
     let warning = Diagnostic::warning("FL0420", format!("unknown key `{key}` in [SERVICE] is ignored"));
     let warning = warning.at(entry.key.span);
     match nearest(key, known) {
@@ -280,5 +299,50 @@ fn time(entry: &Entry, to: &mut Duration, found: &mut Vec<Diagnostic>) {
     match entry.value.value.parse::<Interval>() {
         Ok(time) => *to = time.0,
         Err(error) => found.push(bad(entry, &error.to_string(), "for example `HC_Period 60`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::span::Span;
+    use crate::tree::SectionKind;
+
+    fn read(lines: &[(&str, &str)]) -> (ServiceConfig, Vec<&'static str>) {
+        let mut section = Section::new(SectionKind::Service, Span::default());
+        for (key, value) in lines {
+            section.push(key, value, Span::default());
+        }
+        let (config, found) = ServiceConfig::from_section(Some(&section));
+        (config, found.iter().map(|found| found.code).collect())
+    }
+
+    #[test]
+    fn every_key_is_known() {
+        for key in KEYS {
+            let (_, codes) = read(&[(key, "1")]);
+            assert!(
+                !codes.contains(&"FL0420") && !codes.contains(&"FL0421"),
+                "{key}: {codes:?}"
+            );
+        }
+        for (key, _) in WITHOUT_EFFECT {
+            assert_eq!(read(&[(key, "1")]).1, ["FL0421"], "{key}");
+        }
+        assert_eq!(read(&[("flush.adaptive.min_interval", "1")]).1, ["FL0421"]);
+        assert_eq!(read(&[("flsh", "1")]).1, ["FL0420"]);
+    }
+
+    #[test]
+    fn switches_and_levels() {
+        let (config, codes) = read(&[("json.convert_nan_to_null", "off"), ("storage.metrics", "on")]);
+        assert_eq!(
+            (config.nan_to_null, config.storage_metrics, codes),
+            (false, true, vec![])
+        );
+        assert!(ServiceConfig::default().nan_to_null);
+        assert_eq!(read(&[("log_level", "Debug")]).0.log_level, "Debug");
+        assert_eq!(read(&[("log_level", "loud")]).1, ["FL0305"]);
+        assert_eq!(read(&[("storage.metrics", "1")]).1, ["FL0422"]);
     }
 }

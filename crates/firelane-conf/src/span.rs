@@ -84,6 +84,13 @@ impl Sources {
         self.files.get(id.0 as usize).map_or("", |(_, text)| text)
     }
 
+    /// A place as `file:line:column`, unless it is on the command line.
+    pub fn place(&self, span: Span) -> Option<String> {
+        let file = Some(span.file).filter(|file| file.0 != 0)?;
+        let name = self.name(file).display();
+        Some(format!("{name}:{}:{}", span.line, span.column))
+    }
+
     /// A line of it, from 1, without its end.
     pub fn line(&self, id: SourceId, line: u32) -> Option<&str> {
         self.text(id).lines().nth(line.checked_sub(1)? as usize)

@@ -28,7 +28,7 @@ pub struct Service {
     pub flush: Duration,
     /// `json.escape_unicode`: write non-ASCII as `\uXXXX`.
     pub escape_unicode: bool,
-    /// `json.convert_nan_to_null`
+    /// `json.convert_nan_to_null`: write doubles that are not finite as `null`; on by default.
     pub nan_to_null: bool,
     /// Folder of the main configuration file, for relative paths.
     pub base: std::path::PathBuf,
@@ -39,7 +39,7 @@ impl Default for Service {
         Self {
             flush: Duration::from_secs(1),
             escape_unicode: true,
-            nan_to_null: false,
+            nan_to_null: true,
             base: ".".into(),
         }
     }

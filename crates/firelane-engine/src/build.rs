@@ -1,10 +1,10 @@
 //! From a configuration tree to a plan: every plugin built, nothing opened. `firelane check` stops here.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firelane_conf::units::{ByteSize, OnOff};
 use firelane_conf::{Class, Config, Diagnostic, Section, Span};
 use firelane_core::plugin::{BuiltFilter, Warnings};
 use firelane_core::{BuildCx, FilterPlugin, Input, InputPlugin, Output, OutputPlugin, Service};
@@ -12,10 +12,10 @@ use firelane_parse::Parsers;
 use firelane_parse::regex::Regex;
 use firelane_record::Tag;
 use firelane_record::pattern::Match;
-use serde::Deserialize;
 
 use crate::chain::{FilterKind, Matcher};
 use crate::inputs::fingerprint;
+use crate::properties::{self, FilterCore, InputCore, OutputCore, StorageType};
 use crate::retry::{RetryLimit, Schedule};
 use crate::stages::StageSlot;
 
@@ -55,6 +55,8 @@ pub struct EngineService {
     pub memory_limit: Option<usize>,
     /// Partitions of the log.
     pub partitions: usize,
+    /// Whether Fluent Bit's tolerance is wanted: an alias that is taken is a warning and no error.
+    pub tolerant: bool,
 }
 
 pub(crate) struct PlannedInput {
@@ -84,85 +86,14 @@ pub(crate) struct PlannedOutput {
     pub(crate) span: Span,
 }
 
-/// Properties of every input; the plugin's own come beside them.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct InputCore {
-    tag: Option<String>,
-    alias: Option<String>,
-    mem_buf_limit: Option<ByteSize>,
-    routable: Option<OnOff>,
-    #[serde(rename = "storage.type")]
-    storage_type: Option<StorageType>,
-}
-
-/// Properties of every filter.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct FilterCore {
-    alias: Option<String>,
-    #[serde(rename = "match")]
-    pattern: Option<String>,
-    match_regex: Option<String>,
-}
-
-/// Properties of every output.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct OutputCore {
-    alias: Option<String>,
-    #[serde(rename = "match")]
-    pattern: Option<String>,
-    match_regex: Option<String>,
-    retry_limit: Option<String>,
-    workers: Option<usize>,
-    #[serde(rename = "storage.total_limit_size")]
-    total_limit_size: Option<ByteSize>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum StorageType {
-    Memory,
-    Filesystem,
-    Memrb,
-}
-
-const INPUT_CORE: &[&str] = &["tag", "alias", "mem_buf_limit", "routable", "storage.type"];
-const FILTER_CORE: &[&str] = &["alias", "match", "match_regex"];
-const OUTPUT_CORE: &[&str] = &[
-    "alias",
-    "match",
-    "match_regex",
-    "retry_limit",
-    "workers",
-    "storage.total_limit_size",
-];
-
-/// Core properties of Fluent Bit that have no counterpart here, each with the reason that the warning gives.
-const WITHOUT_EFFECT: &[(&str, &str)] = &[
-    (
-        "log_level",
-        "the level of one plugin cannot be set apart; use the service's `log_level`",
-    ),
-    (
-        "log_suppress_interval",
-        "repeated messages of one outage are one line already",
-    ),
-    (
-        "storage.pause_on_chunks_overlimit",
-        "an input over its limit always waits",
-    ),
-    ("threaded", "every connection and file is a task of its own"),
-    ("thread.ring_buffer.capacity", "inputs need no ring buffer here"),
-    ("thread.ring_buffer.window", "inputs need no ring buffer here"),
-];
-
 /// Builds one kind of section: what the three kinds share.
 struct Builder<'a> {
     service: &'a Service,
     config: &'a Config,
     parsers: &'a Arc<Parsers>,
+    tolerant: bool,
+    /// Names of instances, with their kind.
+    names: HashSet<(&'static str, Arc<str>)>,
     warnings: Warnings,
     errors: Vec<Diagnostic>,
 }
@@ -186,6 +117,8 @@ pub fn plan(
         service: &service.service,
         config,
         parsers,
+        tolerant: service.tolerant,
+        names: HashSet::new(),
         warnings: Warnings::default(),
         errors: Vec::new(),
     };
@@ -208,7 +141,6 @@ pub fn plan(
         .enumerate()
         .filter_map(|(n, s)| builder.output(tables.outputs, n, s, lone))
         .collect();
-    builder.same_names(&config.inputs, inputs.iter().map(|input| input.name.clone()));
     let Builder { warnings, errors, .. } = builder;
     if !errors.is_empty() {
         return Err(errors);
@@ -236,9 +168,9 @@ impl Builder<'_> {
             "input",
             section,
         )?;
-        let name = instance_name(section, plugin.name, n);
+        let name = self.named("input", section, plugin.name, n);
         self.in_instance(&name, |builder| {
-            let parts = builder.take_apart(section, INPUT_CORE, plugin.network, &name);
+            let parts = builder.take_apart(section, properties::INPUT, plugin.network, &name);
             builder.planned_input(plugin, n, section, parts)
         })
     }
@@ -302,9 +234,9 @@ impl Builder<'_> {
             "filter",
             section,
         )?;
-        let name = instance_name(section, plugin.name, n);
+        let name = self.named("filter", section, plugin.name, n);
         self.in_instance(&name, |builder| {
-            let parts = builder.take_apart(section, FILTER_CORE, plugin.network, &name);
+            let parts = builder.take_apart(section, properties::FILTER, plugin.network, &name);
             builder.planned_filter(plugin, section, parts)
         })
     }
@@ -358,9 +290,9 @@ impl Builder<'_> {
             "output",
             section,
         )?;
-        let name = instance_name(section, plugin.name, n);
+        let name = self.named("output", section, plugin.name, n);
         self.in_instance(&name, |builder| {
-            let parts = builder.take_apart(section, OUTPUT_CORE, plugin.network, &name);
+            let parts = builder.take_apart(section, properties::OUTPUT, plugin.network, &name);
             builder.planned_output(plugin, section, lone, parts)
         })
     }
@@ -451,16 +383,20 @@ impl Builder<'_> {
 
     fn take_apart(&mut self, section: &Section, core: &[&str], network: bool, name: &Arc<str>) -> Parts {
         let mut own = section.clone();
+        for (entry, times) in properties::last_wins(&mut own, core, network) {
+            let text = format!("`{}` is set {times} times: the last one counts", entry.key.value);
+            self.warnings
+                .push(Diagnostic::warning("FL0407", text).at(entry.key.span));
+        }
         own.take(&["name"]);
-        for (key, reason) in WITHOUT_EFFECT {
+        for (key, reason) in properties::WITHOUT_EFFECT {
             if !own.take(&[key]).entries.is_empty() {
                 self.warn(section, key, "FL0403", reason);
             }
         }
         let core = own.take(core);
-        let is_network = |key: &str| key == "tls" || key.starts_with("tls.") || key.starts_with("net.");
         let split = if network {
-            own.take_where(is_network)
+            own.take_where(properties::is_network)
         } else {
             own.take(&[])
         };
@@ -523,19 +459,30 @@ impl Builder<'_> {
         })
     }
 
-    /// Two instances of one name would share a line in the metrics.
-    fn same_names(&mut self, sections: &[Section], names: impl Iterator<Item = Arc<str>>) {
-        let mut seen = std::collections::HashSet::new();
-        for (section, name) in sections.iter().zip(names) {
-            if !seen.insert(name.clone()) {
-                self.warn(
-                    section,
-                    "alias",
-                    "FL0404",
-                    "another input has the same name: their metrics are added up",
-                );
-            }
+    /// The name of an instance: the alias, else the plugin with its number among the sections of its kind
+    /// (`http.0`). No two of a kind have the same: they would share their lines in log and metrics.
+    fn named(&mut self, kind: &'static str, section: &Section, plugin: &str, n: usize) -> Arc<str> {
+        let alias = section.get("alias");
+        let wanted = alias.map_or_else(|| format!("{plugin}.{n}"), |alias| alias.value.value.clone());
+        if self.names.insert((kind, wanted.as_str().into())) {
+            return wanted.into();
         }
+        let span = alias.map_or(section.span, |alias| alias.value.span);
+        let text = format!("another {kind} is called `{wanted}`");
+        if !self.tolerant {
+            let error = Diagnostic::error("FL0210", Class::CoreValue, text).at(span);
+            let help = "give one of them another `Alias`: names stand in logs and metrics";
+            self.errors.push(error.help(help).plugin(wanted.as_str()));
+            return wanted.into();
+        }
+        let mut own = format!("{plugin}.{n}");
+        while !self.names.insert((kind, own.as_str().into())) {
+            own.push('_');
+        }
+        let text = format!("{text}: this one is called `{own}`");
+        let warning = Diagnostic::warning("FL0404", text).at(span);
+        self.warnings.push(warning.plugin(own.as_str()));
+        own.into()
     }
 
     fn warn(&mut self, section: &Section, key: &str, code: &'static str, reason: &str) {
@@ -552,12 +499,6 @@ impl Builder<'_> {
         self.errors.extend(errors);
         None
     }
-}
-
-/// The alias, else the plugin with its number among the sections of its kind: `http.0`.
-fn instance_name(section: &Section, plugin: &str, n: usize) -> Arc<str> {
-    let alias = section.get("alias").map(|entry| entry.value.value.clone());
-    alias.unwrap_or_else(|| format!("{plugin}.{n}")).into()
 }
 
 fn example(kind: &str) -> &'static str {

@@ -8,6 +8,7 @@
 
 pub mod build;
 mod inputs;
+pub mod properties;
 pub mod router;
 pub mod status;
 

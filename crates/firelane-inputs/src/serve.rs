@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use firelane_conf::units::Located;
-use firelane_conf::{Class, Diagnostic};
+use firelane_conf::{Class, Diagnostic, Span};
 use firelane_core::{BuildCx, InputCx, InputError, Phase};
 use firelane_net::listen::{BindError, ListenAddr, Listener, Peer};
-use firelane_net::{NetConfig, ServerTls, Stream, TlsConfig};
+use firelane_net::{NetConfig, ServerTls, Side, Stream, TlsConfig};
 use firelane_parse::Parser;
 use tokio::io::AsyncReadExt;
 use tokio::sync::Semaphore;
@@ -46,7 +46,9 @@ impl Server {
                 return Err(errors.into_iter().flatten().flatten().collect());
             }
         };
-        for (key, reason) in net.unsupported().into_iter().chain(tls.unsupported()) {
+        let given = |key: &str| cx.network.get(key).is_some();
+        let unused = net.unsupported(Side::Server, given);
+        for (key, reason) in unused.into_iter().chain(tls.unsupported(Side::Server, given)) {
             warn(cx, key, reason);
         }
         let server = tls.is_on().then(|| ServerTls::build(&tls)).transpose();
@@ -171,6 +173,11 @@ pub(crate) fn refuse(cx: &BuildCx<'_>, key: &str, reason: &str) -> Diagnostic {
         .section
         .get(key)
         .map_or(cx.section.span, |entry| entry.value.span);
+    refuse_at(cx, span, key, reason)
+}
+
+/// An error of the property `key` at a place: one of several values.
+pub(crate) fn refuse_at(cx: &BuildCx<'_>, span: Span, key: &str, reason: &str) -> Diagnostic {
     Diagnostic::error("FL0311", Class::Init, format!("`{key}`: {reason}"))
         .at(span)
         .plugin(cx.instance)

@@ -1,4 +1,4 @@
-//! The outside world: connections, listeners, HTTP/1.1 both ways, TLS, names, compression, waiting times.
+//! The outside world: connections, listeners, HTTP/1.1 both ways, TLS, names, compression.
 //!
 //! Only this crate knows hyper, rustls, hickory and the compressors. Plugins describe what they want with
 //! [`NetConfig`] and [`TlsConfig`] (their field docs are the manual of the `net.*` and `tls.*` properties),
@@ -14,7 +14,6 @@
 //! Not here: retries beyond the one that cannot repeat anything (the engine's), what a status means (the
 //! plugin's).
 
-pub mod backoff;
 pub mod compress;
 pub mod connect;
 pub mod dns;
@@ -32,7 +31,7 @@ pub use connect::{ConnectError, Connector, Endpoint};
 pub use dns::{Dns, DnsError};
 pub use http::{HttpClient, HttpError, Request, Response};
 pub use listen::{BindError, Incoming, ListenAddr, Listener, Peer};
-pub use net_config::{NetConfig, NetError};
+pub use net_config::{NetConfig, NetError, Side};
 pub use proxy::{Proxy, ProxyError};
 pub use stream::Stream;
 pub use tls::{ClientTls, ServerTls, TlsConfig, TlsError};

@@ -17,6 +17,38 @@ pub const IO_STALL: Duration = Duration::from_secs(60);
 /// Longest time to connect where `net.connect_timeout` is 0.
 pub const CONNECT_MAX: Duration = Duration::from_secs(60);
 
+/// Which end of a connection an instance is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// It connects: outputs.
+    Client,
+    /// It listens: inputs.
+    Server,
+}
+
+/// What only the other side uses, with the reason.
+const SERVER_UNUSED: &[(&str, &str)] = &[
+    ("net.connect_timeout", CONNECTS),
+    ("net.connect_timeout_log_error", CONNECTS),
+    ("net.source_address", CONNECTS),
+    ("net.keepalive", CONNECTS),
+    ("net.keepalive_idle_timeout", CONNECTS),
+    ("net.keepalive_max_recycle", CONNECTS),
+    ("net.max_worker_connections", CONNECTS),
+    ("net.dns.mode", CONNECTS),
+    ("net.dns.resolver", CONNECTS),
+    ("net.proxy_env_ignore", CONNECTS),
+    ("net.io_timeout", "it has no effect here: clients may be silent"),
+];
+const CLIENT_UNUSED: &[(&str, &str)] = &[
+    ("net.share_port", LISTENS),
+    ("net.backlog", LISTENS),
+    ("net.accept_timeout", LISTENS),
+    ("net.accept_timeout_log_error", LISTENS),
+];
+const CONNECTS: &str = "it has no effect here: it is for outputs, which connect";
+const LISTENS: &str = "it has no effect here: it is for inputs, which listen";
+
 /// The `net.*` properties of an input or output.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -153,9 +185,26 @@ impl NetConfig {
         "net.accept_timeout_log_error",
     ];
 
-    /// Properties that are set but change nothing: name and reason, to be warned about.
-    pub fn unsupported(&self) -> Vec<(&'static str, &'static str)> {
-        let mut list = Vec::new();
+    /// Properties that are set but change nothing: name and reason, to be warned about. `given` tells whether
+    /// a property was written.
+    pub fn unsupported(&self, side: Side, given: impl Fn(&str) -> bool) -> Vec<(&'static str, &'static str)> {
+        let unused = match side {
+            Side::Client => CLIENT_UNUSED,
+            Side::Server => SERVER_UNUSED,
+        };
+        let mut list: Vec<_> = unused.iter().filter(|(key, _)| given(key)).copied().collect();
+        match side {
+            Side::Client => self.client_unsupported(&mut list),
+            Side::Server if bool::from(self.accept_timeout_log_error) => {}
+            Side::Server => list.push((
+                "net.accept_timeout_log_error",
+                "failed handshakes are always logged",
+            )),
+        }
+        list
+    }
+
+    fn client_unsupported(&self, list: &mut Vec<(&'static str, &'static str)>) {
         if self
             .dns_mode
             .as_deref()
@@ -175,13 +224,6 @@ impl NetConfig {
                 "failed connections are always logged",
             ));
         }
-        if !bool::from(self.accept_timeout_log_error) {
-            list.push((
-                "net.accept_timeout_log_error",
-                "failed handshakes are always logged",
-            ));
-        }
-        list
     }
 
     /// Longest time without progress on a busy connection; never zero.
@@ -262,7 +304,8 @@ mod tests {
         assert_eq!(net.io_limit(), IO_STALL);
         assert_eq!(net.idle_limit(), Duration::from_secs(30));
         assert_eq!((net.keepalive_max_recycle, net.backlog), (2000, 128));
-        assert_eq!(net.unsupported(), []);
+        assert_eq!(net.unsupported(Side::Client, |_| false), []);
+        assert_eq!(net.unsupported(Side::Server, |_| false), []);
         assert_eq!(net.family(), Family::Both);
         let zero = config(r#"{"net.connect_timeout": "0s", "net.io_timeout": "5s"}"#);
         assert_eq!(
@@ -277,15 +320,19 @@ mod tests {
             r#"{"net.dns.mode": "TCP", "net.dns.resolver": "LEGACY", "net.connect_timeout_log_error": "off",
                 "net.source_address": "here"}"#,
         );
-        let names: Vec<_> = net.unsupported().into_iter().map(|(name, _)| name).collect();
+        let unsupported = net.unsupported(Side::Client, |key| key == "net.backlog");
+        let names: Vec<_> = unsupported.into_iter().map(|(name, _)| name).collect();
         assert_eq!(
             names,
             [
+                "net.backlog",
                 "net.dns.mode",
                 "net.dns.resolver",
                 "net.connect_timeout_log_error"
             ]
         );
+        let listening = net.unsupported(Side::Server, |key| key == "net.keepalive");
+        assert_eq!(listening.first().map(|(name, _)| *name), Some("net.keepalive"));
         assert_eq!(
             net.source().unwrap_err().to_string(),
             "`net.source_address here` is not an IP address"

@@ -9,7 +9,6 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ::http::header::{CONNECTION, CONTENT_LENGTH};
@@ -123,15 +122,14 @@ where
     }
 }
 
-/// What a server has seen, for its metrics. Shared; grows while it runs.
-#[derive(Debug, Default)]
-pub struct ServerCounts {
-    /// Connections accepted.
-    pub connections: AtomicU64,
-    /// Connections that ended by an error: handshake, malformed or slow request, reset.
-    pub broken: AtomicU64,
-    /// Requests refused because of their size.
-    pub too_large: AtomicU64,
+/// Told what a server sees, as it happens: for metrics.
+pub trait Watcher: Send + Sync + 'static {
+    /// A connection was accepted.
+    fn connected(&self);
+    /// A connection ended by an error: handshake, malformed or slow request, reset.
+    fn broken(&self);
+    /// A request was refused because of its size; its connection ends.
+    fn too_large(&self);
 }
 
 /// Serves until `stop` turns true (or its sender is gone), then finishes within `options.grace`.
@@ -139,11 +137,11 @@ pub struct ServerCounts {
 ///
 /// # Cancel safety
 /// When dropped, all connections are cut off.
-pub async fn serve<H: Handler>(
+pub async fn serve<H: Handler, W: Watcher>(
     listener: Listener,
     options: ServerOptions,
     handler: Arc<H>,
-    counts: Arc<ServerCounts>,
+    watcher: Arc<W>,
     mut stop: watch::Receiver<bool>,
 ) -> usize {
     let slots = Arc::new(Semaphore::new(
@@ -161,13 +159,13 @@ pub async fn serve<H: Handler>(
             () = told(&mut stop) => break,
             incoming = listener.accept() => incoming,
         };
-        counts.connections.fetch_add(1, Ordering::Relaxed);
+        watcher.connected();
         while tasks.try_join_next().is_some() {}
         let (options, handler) = (options.clone(), handler.clone());
-        let (counts, stop) = (counts.clone(), stop.clone());
+        let (watcher, stop) = (watcher.clone(), stop.clone());
         tasks.spawn(async move {
             let _slot = slot;
-            connection(incoming, &options, &*handler, &counts, stop).await;
+            connection(incoming, &options, &*handler, &*watcher, stop).await;
         });
     }
     drop(listener);
@@ -185,15 +183,15 @@ async fn told(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-async fn connection<H: Handler>(
+async fn connection<H: Handler, W: Watcher>(
     incoming: Incoming,
     options: &ServerOptions,
     handler: &H,
-    counts: &ServerCounts,
+    watcher: &W,
     mut stop: watch::Receiver<bool>,
 ) {
     let broken = |error: &dyn std::fmt::Display, peer: &Peer| {
-        counts.broken.fetch_add(1, Ordering::Relaxed);
+        watcher.broken();
         tracing::debug!(%error, %peer, "http connection ended by an error");
     };
     let peer = incoming.peer.clone();
@@ -201,7 +199,7 @@ async fn connection<H: Handler>(
         Ok(established) => established,
         Err(error) => return broken(&error, &peer),
     };
-    let service = service_fn(|request| answer(request, &peer, options, handler, counts));
+    let service = service_fn(|request| answer(request, &peer, options, handler, watcher));
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -223,12 +221,12 @@ async fn connection<H: Handler>(
     }
 }
 
-async fn answer<H: Handler>(
+async fn answer<H: Handler, W: Watcher>(
     request: ::http::Request<Arriving>,
     peer: &Peer,
     options: &ServerOptions,
     handler: &H,
-    counts: &ServerCounts,
+    watcher: &W,
 ) -> Result<::http::Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let body = match whole(body, options).await {
@@ -236,7 +234,7 @@ async fn answer<H: Handler>(
         Err(refused) => {
             let (status, text) = match refused {
                 Refused::TooLarge => {
-                    counts.too_large.fetch_add(1, Ordering::Relaxed);
+                    watcher.too_large();
                     (StatusCode::PAYLOAD_TOO_LARGE, "body too large\n")
                 }
                 Refused::TooSlow => (StatusCode::REQUEST_TIMEOUT, "body too slow\n"),

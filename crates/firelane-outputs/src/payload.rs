@@ -124,9 +124,9 @@ impl Payload {
     }
 }
 
-/// JSON without a date, by the service's rules for strings.
+/// JSON without a date, by the service's rules for strings and numbers.
 pub(crate) fn plain_json(cx: &BuildCx<'_>) -> JsonOptions {
-    JsonOptions::new(cx.service.escape_unicode)
+    JsonOptions::new(cx.service.escape_unicode).with_nan_to_null(cx.service.nan_to_null)
 }
 
 /// A log event of a chunk.

@@ -3,7 +3,7 @@
 
 use firelane_conf::{Class, Diagnostic};
 use firelane_core::{BuildCx, Limits, Order};
-use firelane_net::{ClientTls, Connector, Endpoint, HttpClient, NetConfig, Proxy, TlsConfig};
+use firelane_net::{ClientTls, Connector, Endpoint, HttpClient, NetConfig, Proxy, Side, TlsConfig};
 
 /// The `net.*` and `tls.*` properties of an instance, checked.
 pub(crate) struct Network {
@@ -38,7 +38,9 @@ impl Network {
         let (Ok(tls), Ok(net)) = (tls, net) else {
             return Err(errors);
         };
-        for (key, reason) in net.unsupported().into_iter().chain(tls.unsupported()) {
+        let given = |key: &str| cx.network.get(key).is_some();
+        let unused = net.unsupported(Side::Client, given);
+        for (key, reason) in unused.into_iter().chain(tls.unsupported(Side::Client, given)) {
             warn(cx, key, reason);
         }
         if let Err(error) = net.source() {
@@ -58,6 +60,10 @@ impl Network {
         cx: &BuildCx<'_>,
         endpoint: Endpoint,
     ) -> Result<Connector, Vec<Diagnostic>> {
+        if cx.network.get("net.proxy_env_ignore").is_some() {
+            let reason = "it has no effect: only `http` goes through a proxy";
+            warn(cx, "net.proxy_env_ignore", reason);
+        }
         Connector::new(endpoint, self.tls.clone(), &self.net)
             .map_err(|error| vec![refuse(cx, "net.source_address", &error.to_string())])
     }

@@ -109,7 +109,7 @@ impl<'s> Reader<'s> {
                 continue;
             }
             let text = format!("unknown parser property `{}` is ignored", entry.key.value);
-            let warning = Diagnostic::warning("FL0420", text).at(entry.key.span);
+            let warning = Diagnostic::warning("FL0423", text).at(entry.key.span);
             self.warnings
                 .push(match suggest::nearest(&entry.key.value, KEYS.iter().copied()) {
                     Some(near) => warning.help(format!("did you mean `{near}`?")),
@@ -257,7 +257,7 @@ impl<'s> Reader<'s> {
         let (types, bad) = Types::parse(text);
         for word in bad {
             let text = format!("`types`: `{word}` is taken as text");
-            let warning = Diagnostic::warning("FL0421", text);
+            let warning = Diagnostic::warning("FL0424", text);
             let warning = match self.section.get("types") {
                 Some(entry) => warning.at(entry.value.span),
                 None => warning,

@@ -24,6 +24,8 @@ pub mod registry;
 
 mod builtin;
 
+pub mod fuzz;
+
 pub use regex::{Regex, RegexError};
 pub use registry::Parsers;
 

@@ -8,6 +8,7 @@ use crate::cmd;
 use crate::cmd::check::Format;
 use crate::compat::RouterArgs;
 use crate::exit::Exit;
+use crate::say;
 
 /// Log router for containers: a drop-in for Fluent Bit on FireLens, and the tools around it.
 ///
@@ -151,13 +152,17 @@ pub(crate) fn run() -> Exit {
             show: Some(Show::Show { name }),
         } => cmd::plugins::show(&name, None),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "firelane", &mut std::io::stdout());
-            Exit::Ok
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "firelane", &mut script);
+            say::out(&String::from_utf8_lossy(&script))
         }
-        Command::Man => match clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()) {
-            Ok(()) => Exit::Ok,
-            Err(_) => Exit::Failed,
-        },
+        Command::Man => {
+            let mut page = Vec::new();
+            match clap_mangen::Man::new(Cli::command()).render(&mut page) {
+                Ok(()) => say::out(&String::from_utf8_lossy(&page)),
+                Err(_) => Exit::Failed,
+            }
+        }
     }
 }
 

@@ -131,7 +131,7 @@ Available Options
   -m, --match=MATCH        the match of the latest filter or output
   -f, --flush=SECONDS      longest wait of a record
   -R, --parser=FILE        a file of parsers
-  -e, --plugin=FILE        accepted and not loaded: the Go plugins' outputs are built in
+  -e, --plugin=FILE        accepted and not loaded: there is no Go runtime here
   -l, --log_file=FILE      write the log to a file
   -b, --storage_path=PATH  a folder for records
   -w, --workdir=PATH       change to a folder first
@@ -299,7 +299,7 @@ fn plugin_note(path: &str) -> String {
     match file {
         "cloudwatch.so" | "firehose.so" | "kinesis.so" => {
             format!(
-                "`-e {path}`: not loaded; the output of that name is built in, or is named as missing where it is used"
+                "`-e {path}`: not loaded; the output of that name comes with a later version and is an error where it is used"
             )
         }
         _ => format!(

@@ -18,7 +18,7 @@ pub(crate) enum Exit {
     Open,
     /// The configuration is wrong (`EX_CONFIG`).
     Config,
-    /// The router stopped with records that it could not deliver in time.
+    /// The router stopped with records that it could not deliver in time, or its outputs dropped some.
     LeftOver,
 }
 
@@ -50,10 +50,20 @@ impl Exit {
         ),
         (
             Self::LeftOver,
-            "the router stopped with records that it could not deliver within the grace period",
+            "the router stopped with records left at the end of the grace period, or an output dropped \
+             records: refused, retries used up, over its share of the memory",
         ),
         (Self::Config, "the configuration is wrong"),
     ];
+
+    /// The worse of two: the higher number.
+    pub(crate) fn max(self, other: Self) -> Self {
+        if other.number() > self.number() {
+            other
+        } else {
+            self
+        }
+    }
 
     /// The number under our own name.
     pub(crate) fn number(self) -> u8 {

@@ -196,5 +196,8 @@ mod tests {
         assert_eq!(Verbosity::Info.more(9), Verbosity::Trace);
         assert_eq!(Verbosity::parse("WARNING"), Some(Verbosity::Warn));
         assert_eq!(Verbosity::parse("loud"), None);
+        for word in firelane_conf::service::LEVELS {
+            assert!(Verbosity::parse(word).is_some(), "{word}");
+        }
     }
 }

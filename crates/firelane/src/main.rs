@@ -1,5 +1,7 @@
 //! The one binary. Called `fluent-bit` it takes Fluent Bit's command line, exit codes and texts.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod cli;
 mod compat;
 mod exit;
@@ -11,7 +13,11 @@ mod registry;
 mod cpu;
 mod log;
 mod report;
+mod say;
 mod signals;
+
+#[cfg(test)]
+mod tests;
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -43,21 +49,20 @@ fn fluent_bit(request: Request) -> u8 {
             exit.fluent_bit(stage)
         }
         Request::Version => {
-            println!(
-                "Fluent Bit v{FLUENT_BIT_VERSION} (firelane {})",
-                env!("CARGO_PKG_VERSION")
-            );
-            0
+            let own = env!("CARGO_PKG_VERSION");
+            said(&format!("Fluent Bit v{FLUENT_BIT_VERSION} (firelane {own})\n"))
         }
-        Request::Help => {
-            print!("{}", compat::HELP);
-            0
-        }
+        Request::Help => said(compat::HELP),
         Request::PluginHelp(kind, name) => u8::from(cmd::plugins::show(&name, Some(kind)) != exit::Exit::Ok),
         Request::Bad(text) => {
-            eprintln!("{}", log::line("error", &text));
-            eprint!("{}", compat::HELP);
+            say::line(&log::line("error", &text));
+            say::error(compat::HELP);
             1
         }
     }
+}
+
+/// Writes a text to standard output; the exit code.
+fn said(text: &str) -> u8 {
+    u8::from(say::out(text) != exit::Exit::Ok)
 }

@@ -199,19 +199,6 @@ fn not_yet(config: &Config, service: &ServiceConfig) -> Vec<Diagnostic> {
             }
         }
     }
-    if crate::log::Verbosity::parse(&service.log_level).is_none() {
-        let entry = config
-            .service
-            .as_ref()
-            .and_then(|service| service.get("log_level"));
-        let text = format!("invalid log level `{}`", service.log_level);
-        let error = Diagnostic::error("FL0305", Class::CoreValue, text);
-        let error = error.help("use off, error, warn, info, debug or trace");
-        found.push(match entry {
-            Some(entry) => error.at(entry.value.span),
-            None => error,
-        });
-    }
     found
 }
 
@@ -249,5 +236,6 @@ fn engine_service(service: &ServiceConfig, args: &RouterArgs) -> EngineService {
             .memory_limit
             .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
         partitions: crate::cpu::workers(),
+        tolerant: args.fluent_bit,
     }
 }

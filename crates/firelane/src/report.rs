@@ -5,7 +5,7 @@ use std::path::Path;
 use firelane_conf::{Class, Diagnostic, Severity, Sources};
 
 use crate::exit::{Exit, Stage};
-use crate::log;
+use crate::{log, say};
 
 /// A configuration that cannot run: everything that is wrong with it.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl Bad {
             self.print_fluent_bit();
         } else {
             print(&self.diagnostics, &self.sources);
-            eprintln!("{}", summary(name, &self.diagnostics));
+            say::line(&summary(name, &self.diagnostics));
         }
     }
 
@@ -63,10 +63,7 @@ impl Bad {
             } else {
                 "warn"
             };
-            eprintln!(
-                "{}",
-                log::line(level, &fluent_bit_text(diagnostic, &self.sources))
-            );
+            say::line(&log::line(level, &fluent_bit_text(diagnostic, &self.sources)));
             in_file |= is_grammar(diagnostic.class) && diagnostic.span.is_some();
         }
         let text = match (self.exit, in_file) {
@@ -74,7 +71,7 @@ impl Bad {
             (Exit::NoInput, false) => "could not open configuration file, aborting.",
             _ => return,
         };
-        eprintln!("{}", log::line("error", text));
+        say::line(&log::line("error", text));
     }
 }
 
@@ -126,7 +123,7 @@ pub(crate) fn summary(name: &str, diagnostics: &[Diagnostic]) -> String {
 /// Writes diagnostics to standard error in our own form.
 pub(crate) fn print(diagnostics: &[Diagnostic], sources: &Sources) {
     for diagnostic in diagnostics {
-        eprintln!("{}", diagnostic.render(sources));
+        say::line(&diagnostic.render(sources));
     }
 }
 
@@ -153,7 +150,9 @@ pub(crate) fn json(diagnostic: &Diagnostic, sources: &Sources) -> serde_json::Va
 
 /// An error about the command line.
 pub(crate) fn usage(message: &str) {
-    eprintln!("error[FL0001]: {message}\n   help: `firelane --help` lists commands and options");
+    say::line(&format!(
+        "error[FL0001]: {message}\n   help: `firelane --help` lists commands and options"
+    ));
 }
 
 /// The name of a configuration for messages.

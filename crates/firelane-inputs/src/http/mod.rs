@@ -9,20 +9,20 @@ mod decode;
 
 use std::sync::Arc;
 
+use firelane_conf::Diagnostic;
 use firelane_conf::units::{ByteSize, Interval, Located, OnOff, Words};
-use firelane_conf::{Class, Diagnostic};
 use firelane_core::{
-    AckOn, BoxFuture, BuildCx, Input, InputConfig, InputCx, InputError, InputPlugin, Stability,
+    AckOn, BoxFuture, BuildCx, Input, InputConfig, InputCounts, InputCx, InputError, InputPlugin, Stability,
 };
 use firelane_net::listen::ListenAddr;
-use firelane_net::server::{self, ServerCounts, ServerOptions, ServerRequest, ServerResponse};
+use firelane_net::server::{self, ServerOptions, ServerRequest, ServerResponse, Watcher};
 use firelane_net::{HeaderName, HeaderValue, Method, StatusCode};
 use firelane_record::accessor::Accessor;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::watch;
 
-use crate::serve::{Server, refuse, without_effect};
+use crate::serve::{Server, refuse, refuse_at, without_effect};
 
 /// The plugin.
 pub static PLUGIN: InputPlugin =
@@ -211,10 +211,8 @@ impl Config {
                 HeaderValue::try_from(value.as_str()),
             );
             let (Ok(name), Ok(value)) = pair else {
-                let text = format!("`success_header`: `{name} {value}` is no header");
-                return Err(Diagnostic::error("FL0311", Class::Init, text)
-                    .at(given.span)
-                    .plugin(cx.instance));
+                let reason = format!("`{name} {value}` is no header");
+                return Err(refuse_at(cx, given.span, "success_header", &reason));
             };
             answer.headers.push((name, value));
         }
@@ -260,7 +258,7 @@ impl Http {
             let (settings, cx, stream) = (settings.clone(), handler_cx.clone(), stream.clone());
             async move { answer(&settings, &cx, &stream, request).await }
         };
-        let seen = Arc::new(ServerCounts::default());
+        let seen = Arc::new(Seen(cx.counts.clone()));
         let (sender, told) = watch::channel(false);
         // Requests of clients that are still busy are taken; then the socket closes.
         let tell = async {
@@ -270,11 +268,28 @@ impl Http {
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            _ = server::serve(listener, options, Arc::new(handler), seen.clone(), told) => {}
+            _ = server::serve(listener, options, Arc::new(handler), seen, told) => {}
             () = tell => {}
             () = cx.stop.over() => {}
         }
         Ok(())
+    }
+}
+
+/// Puts what the server sees into the input's counters.
+struct Seen(Arc<InputCounts>);
+
+impl Watcher for Seen {
+    fn connected(&self) {
+        self.0.connections.add(1);
+    }
+
+    fn broken(&self) {
+        self.0.faults.add(1);
+    }
+
+    fn too_large(&self) {
+        self.0.faults.add(1);
     }
 }
 

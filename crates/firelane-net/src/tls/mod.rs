@@ -24,6 +24,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::net_config::Side;
 pub use error::TlsError;
 use verify::{AnyCertificate, AnyName};
 
@@ -121,9 +122,28 @@ impl TlsConfig {
     }
 
     /// Properties that are set but change nothing or weaken the connection: name and reason, to be warned
-    /// about.
-    pub fn unsupported(&self) -> Vec<(&'static str, &'static str)> {
-        let mut list = Vec::new();
+    /// about. `given` tells whether a property was written.
+    pub fn unsupported(&self, side: Side, given: impl Fn(&str) -> bool) -> Vec<(&'static str, &'static str)> {
+        let set = Self::KEYS.iter().filter(|key| **key != "tls" && given(key));
+        if !self.is_on() {
+            return set.map(|key| (*key, "it has no effect: `tls` is off")).collect();
+        }
+        let demands = bool::from(self.verify_client_cert);
+        let unused = set.filter_map(|&key| match (side, key) {
+            (Side::Client, "tls.verify_client_cert") => Some((key, "it has no effect: it is for inputs")),
+            (Side::Server, "tls.verify" | "tls.verify_hostname" | "tls.vhost") => Some((
+                key,
+                "it has no effect on an input; `tls.verify_client_cert on` asks clients for certificates",
+            )),
+            (Side::Server, "tls.ca_file" | "tls.ca_path") if !demands => {
+                Some((key, "it has no effect without `tls.verify_client_cert on`"))
+            }
+            _ => None,
+        });
+        let mut list: Vec<_> = unused.collect();
+        if self.key_passwd.is_some() {
+            list.push(("tls.key_passwd", "it has no effect: keys are read unencrypted"));
+        }
         if self.debug.is_some() {
             list.push(("tls.debug", "there is no OpenSSL to debug; it has no effect"));
         }
@@ -133,7 +153,7 @@ impl TlsConfig {
                 "only strong cipher suites are offered; the list has no effect",
             ));
         }
-        if self.is_on() && !bool::from(self.verify) {
+        if side == Side::Client && !bool::from(self.verify) {
             list.push((
                 "tls.verify",
                 "certificates are not checked: anybody on the path can read and change data",

@@ -1,10 +1,10 @@
 //! The server: limits, slow clients, stopping.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use firelane_net::server::{self, ServerCounts, ServerOptions, ServerRequest, ServerResponse};
+use firelane_net::server::{self, ServerOptions, ServerRequest, ServerResponse, Watcher};
 use firelane_net::{Endpoint, HttpClient, ListenAddr, Listener, NetConfig, ServerTls};
 use http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,9 +15,30 @@ use tokio::task::JoinHandle;
 use crate::certs::Certs;
 use crate::peer::post;
 
+#[derive(Default)]
+struct Counts {
+    connections: AtomicU64,
+    broken: AtomicU64,
+    too_large: AtomicU64,
+}
+
+impl Watcher for Counts {
+    fn connected(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn broken(&self) {
+        self.broken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn too_large(&self) {
+        self.too_large.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 struct Running {
     port: u16,
-    counts: Arc<ServerCounts>,
+    counts: Arc<Counts>,
     stop: watch::Sender<bool>,
     task: JoinHandle<usize>,
 }
@@ -39,7 +60,7 @@ async fn start(options: ServerOptions, tls: Option<ServerTls>) -> Running {
         .unwrap();
     let port = listener.local_addr().unwrap().port();
     let (stop, stopped) = watch::channel(false);
-    let counts = Arc::new(ServerCounts::default());
+    let counts = Arc::new(Counts::default());
     let task = tokio::spawn(server::serve(
         listener,
         options,

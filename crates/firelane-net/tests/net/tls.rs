@@ -95,7 +95,7 @@ async fn an_untrusted_chain_is_refused_unless_verify_is_off() {
             tls: true.into(),
             ..off
         }
-        .unsupported()
+        .unsupported(firelane_net::Side::Client, |_| false)
         .len(),
         1,
         "it is warned about"

@@ -11,6 +11,7 @@ const DEPTH_GUARD: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JsonOptions {
     escape_unicode: bool,
+    bare_nan: bool,
     internal: bool,
     date: Option<Date>,
 }
@@ -34,6 +35,7 @@ impl JsonOptions {
     pub fn new(escape_unicode: bool) -> Self {
         Self {
             escape_unicode,
+            bare_nan: false,
             internal: true,
             date: None,
         }
@@ -50,6 +52,14 @@ impl JsonOptions {
             printed: printed.into(),
             format,
         });
+        self
+    }
+
+    /// Whether doubles that are not finite print as `null` (they do unless switched off here), or as `nan`
+    /// and `inf`, which no JSON reader takes. Service option `json.convert_nan_to_null`.
+    #[must_use]
+    pub fn with_nan_to_null(mut self, on: bool) -> Self {
+        self.bare_nan = !on;
         self
     }
 
@@ -118,6 +128,7 @@ impl JsonOptions {
             out,
             unicode: self.escape_unicode,
             in_key: false,
+            bare_nan: self.bare_nan,
         }
     }
 }
@@ -196,6 +207,8 @@ struct Encoder<'o> {
     unicode: bool,
     /// Within a key that is a container.
     in_key: bool,
+    /// `nan` and `inf` as they are.
+    bare_nan: bool,
 }
 
 impl Encoder<'_> {
@@ -204,6 +217,15 @@ impl Encoder<'_> {
         self.out.push(b'"');
         escape::write(self.out, text, self.unicode);
         self.out.push(b'"');
+    }
+
+    #[inline]
+    fn double(&mut self, n: f64) {
+        if self.bare_nan && !n.is_finite() {
+            number::write_not_finite(self.out, n);
+        } else {
+            number::write_f64(self.out, n);
+        }
     }
 
     fn value(&mut self, reader: &mut Reader<'_>, depth: usize) {
@@ -215,8 +237,8 @@ impl Encoder<'_> {
             Token::Str(text) | Token::Bin(text) => self.string(text),
             Token::Int(n) => number::write_i64(self.out, n),
             Token::UInt(n) => number::write_u64(self.out, n),
-            Token::F64(n) => number::write_f64(self.out, n),
-            Token::F32(n) => number::write_f64(self.out, f64::from(n)),
+            Token::F64(n) => self.double(n),
+            Token::F32(n) => self.double(f64::from(n)),
             Token::Nil => self.out.extend_from_slice(b"null"),
             Token::Bool(true) => self.out.extend_from_slice(b"true"),
             Token::Bool(false) => self.out.extend_from_slice(b"false"),
@@ -332,9 +354,9 @@ impl Encoder<'_> {
         }
     }
 
-    /// A key of any type, as a string, and the colon: what is no string is printed and then quoted. A container that
-    /// is a key within a container that is a key prints as `null`: quoting again at each level would double the
-    /// text, so that some hundred bytes would become gigabytes.
+    /// A key of any type, as a string, and the colon: what is no string is printed and then quoted. A container
+    /// that is a key within a container that is a key prints as `null`: quoting again at each level would
+    /// double the text, so that some hundred bytes would become gigabytes.
     fn odd_key(&mut self, reader: &mut Reader<'_>, depth: usize) {
         let start = self.out.len();
         let mut ahead = *reader;
@@ -454,6 +476,19 @@ mod tests {
         let mut out = Vec::new();
         JsonOptions::default().encode_value(&raw, &mut out);
         assert!(out.len() < 1000, "{} bytes of 49", out.len());
+    }
+
+    #[test]
+    fn what_is_not_finite_is_null_unless_asked_for() {
+        let mut raw = vec![0x94];
+        for n in [f64::NAN, -f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            msgpack::write_f64(&mut raw, n);
+        }
+        check_raw(&raw, "[null,null,null,null]");
+        let mut out = Vec::new();
+        let bare = JsonOptions::default().with_nan_to_null(false);
+        bare.encode_value(&raw, &mut out);
+        assert_eq!(out, b"[nan,-nan,inf,-inf]");
     }
 
     #[test]

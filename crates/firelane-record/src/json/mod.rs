@@ -3,7 +3,8 @@
 //! Printing rules: nothing is sorted; of repeated keys the last one is written, at its place, so a record's
 //! own `date` beats the injected one. Integers are exact; doubles are `%.16g`, whole ones `%.1f`. With
 //! `json.escape_unicode` (default) all that is not ASCII is `\uxxxx`. Where Fluent Bit prints invalid JSON we
-//! do not: `nan` and `inf` are `null`, extensions are hex text, keys that are no strings are quoted.
+//! do not: `nan` and `inf` are `null` (unless `json.convert_nan_to_null off` is written), extensions are hex
+//! text, keys that are no strings are quoted.
 //!
 //! The [`Lexer`] is the one JSON lexer of the workspace; [`Scanner`] finds the ends of values in a growing
 //! buffer.

@@ -211,12 +211,17 @@ pub(crate) fn write_fixed(out: &mut Vec<u8>, n: f64) {
         // Writing to a Vec does not fail.
         let _ = write!(out, "{n:.6}");
     } else {
-        let text: &[u8] = if n.is_nan() { b"nan" } else { b"inf" };
-        if n.is_sign_negative() {
-            out.push(b'-');
-        }
-        out.extend_from_slice(text);
+        write_not_finite(out, n);
     }
+}
+
+/// Appends `nan` or `inf` with its sign, as C's `printf`. It is no JSON.
+#[cold]
+pub(crate) fn write_not_finite(out: &mut Vec<u8>, n: f64) {
+    if n.is_sign_negative() {
+        out.push(b'-');
+    }
+    out.extend_from_slice(if n.is_nan() { b"nan" } else { b"inf" });
 }
 
 #[cfg(test)]

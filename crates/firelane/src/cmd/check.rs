@@ -8,6 +8,7 @@ use crate::compat::RouterArgs;
 use crate::exit::Exit;
 use crate::prepare::prepare;
 use crate::report;
+use crate::say;
 
 /// How the result is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -42,7 +43,8 @@ pub(crate) fn run(files: &[PathBuf], format: Format, deny_warnings: bool) -> Exi
         match format {
             Format::Human => {
                 report::print(&diagnostics, &sources);
-                println!("{}", report::summary(&file.display().to_string(), &diagnostics));
+                let summary = report::summary(&file.display().to_string(), &diagnostics);
+                worst = worst.max(say::out(&format!("{summary}\n")));
             }
             Format::Json => all.extend(
                 diagnostics
@@ -50,12 +52,10 @@ pub(crate) fn run(files: &[PathBuf], format: Format, deny_warnings: bool) -> Exi
                     .map(|diagnostic| report::json(diagnostic, &sources)),
             ),
         }
-        if exit.number() > worst.number() {
-            worst = exit;
-        }
+        worst = worst.max(exit);
     }
     if format == Format::Json {
-        println!("{}", serde_json::Value::Array(all));
+        worst = worst.max(say::out(&format!("{}\n", serde_json::Value::Array(all))));
     }
     worst
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::compat::CliKind;
 use crate::exit::Exit;
 use crate::registry::TABLES;
+use crate::say;
 
 /// What is shown of a plugin of any kind.
 struct Page {
@@ -53,10 +54,8 @@ fn pages() -> Vec<Page> {
 
 /// Lists all plugins.
 pub(crate) fn list() -> Exit {
-    for page in pages() {
-        println!("{:7} {:17} {}", page.kind, page.name, page.summary);
-    }
-    Exit::Ok
+    let line = |page: Page| format!("{:7} {:17} {}\n", page.kind, page.name, page.summary);
+    say::out(&pages().into_iter().map(line).collect::<String>())
 }
 
 /// Shows the pages of every plugin called `name`, of one kind or all.
@@ -74,16 +73,15 @@ pub(crate) fn show(name: &str, kind: Option<CliKind>) -> Exit {
         answers && kind.is_none_or(|kind| page.kind == kind)
     };
     let found: Vec<_> = all.iter().filter(fits).collect();
-    for page in &found {
-        println!("{}", page.text());
-    }
     if found.is_empty() {
         let near = firelane_conf::suggest::nearest(name, all.iter().map(|page| page.name));
         let near = near.map_or(String::new(), |near| format!(", did you mean `{near}`?"));
-        eprintln!("error[FL0002]: there is no plugin `{name}`{near}\n   help: `firelane plugins` lists all");
+        let text = format!("error[FL0002]: there is no plugin `{name}`{near}");
+        say::line(&format!("{text}\n   help: `firelane plugins` lists all"));
         return Exit::Usage;
     }
-    Exit::Ok
+    let texts = found.iter().map(|page| format!("{}\n", page.text()));
+    say::out(&texts.collect::<String>())
 }
 
 impl Page {

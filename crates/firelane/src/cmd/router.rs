@@ -13,6 +13,7 @@ use crate::exit::{Exit, Stage};
 use crate::log::{self, Verbosity};
 use crate::prepare::{Prepared, prepare};
 use crate::report::Bad;
+use crate::say;
 use crate::signals::{Signal, Signals};
 
 /// How it ended, and when Fluent Bit would have: the two decide its exit code.
@@ -42,8 +43,8 @@ pub(crate) fn run(args: &RouterArgs) -> Outcome {
         }
     };
     if args.dry_run {
-        say(&prepared.warnings, &prepared.sources, args.fluent_bit);
-        eprintln!("configuration test is successful");
+        tell(&prepared.warnings, &prepared.sources, args.fluent_bit);
+        say::line("configuration test is successful");
         return (Exit::Ok, Stage::Init);
     }
     if let Err(outcome) = start_log(&prepared.service, args) {
@@ -89,45 +90,42 @@ fn start_log(service: &ServiceConfig, args: &RouterArgs) -> Result<(), Outcome> 
         Some(path) => match std::fs::OpenOptions::new().create(true).append(true).open(path) {
             Ok(file) => Some(file),
             Err(error) => {
-                eprintln!(
-                    "{}",
-                    log::line("error", &format!("[log] cannot open log file `{path}`: {error}"))
-                );
+                let text = format!("[log] cannot open log file `{path}`: {error}");
+                say::line(&log::line("error", &text));
                 return Err((Exit::Open, Stage::Init));
             }
         },
         None => None,
     };
     if args.fluent_bit && !args.quiet {
-        eprintln!(
-            "Fluent Bit v{} (firelane {})",
-            crate::FLUENT_BIT_VERSION,
-            env!("CARGO_PKG_VERSION")
-        );
+        let (version, own) = (crate::FLUENT_BIT_VERSION, env!("CARGO_PKG_VERSION"));
+        say::line(&format!("Fluent Bit v{version} (firelane {own})"));
     }
     log::start(level, file);
     Ok(())
 }
 
-/// Logs what was found in the configuration.
-fn say(diagnostics: &[Diagnostic], sources: &Sources, fluent_bit: bool) {
+/// Says what a dry run found, on standard error: there is no log yet.
+fn tell(diagnostics: &[Diagnostic], sources: &Sources, fluent_bit: bool) {
     if !fluent_bit {
         crate::report::print(diagnostics, sources);
         return;
     }
-    log_all(diagnostics, sources);
+    for diagnostic in diagnostics {
+        let level = match diagnostic.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warn",
+            Severity::Note => "info",
+        };
+        let text = format!("[config] {}", log_text(diagnostic, sources));
+        say::line(&log::line(level, &text));
+    }
 }
 
+/// Logs what was found in the configuration.
 fn log_all(diagnostics: &[Diagnostic], sources: &Sources) {
     for diagnostic in diagnostics {
-        let Diagnostic {
-            message, span, help, ..
-        } = diagnostic;
-        let instance = diagnostic
-            .plugin
-            .as_deref()
-            .map_or(String::new(), |name| format!("{name}: "));
-        let text = in_one_line(&format!("{instance}{message}"), *span, help.as_deref(), sources);
+        let text = log_text(diagnostic, sources);
         match diagnostic.severity {
             Severity::Error => error!(target: "config", "{text}"),
             Severity::Warning => warn!(target: "config", "{text}"),
@@ -136,11 +134,20 @@ fn log_all(diagnostics: &[Diagnostic], sources: &Sources) {
     }
 }
 
+fn log_text(diagnostic: &Diagnostic, sources: &Sources) -> String {
+    let Diagnostic {
+        message, span, help, ..
+    } = diagnostic;
+    let instance = diagnostic
+        .plugin
+        .as_deref()
+        .map_or(String::new(), |name| format!("{name}: "));
+    in_one_line(&format!("{instance}{message}"), *span, help.as_deref(), sources)
+}
+
 /// A message of the log with its place and help: `message (file:line:column); help`.
 fn in_one_line(message: &str, span: Option<Span>, help: Option<&str>, sources: &Sources) -> String {
-    let place = span
-        .map(|span| Diagnostic::note("FL0500", "").at(span))
-        .and_then(|note| note.place(sources));
+    let place = span.and_then(|span| sources.place(span));
     let place = place.map_or(String::new(), |place| format!(" ({place})"));
     let help = help.map_or(String::new(), |help| format!("; {help}"));
     format!("{message}{place}{help}")
@@ -338,6 +345,9 @@ fn last_words(ended: &Ended) -> Exit {
     }
     if left > 0 {
         error!(target: "engine", records = left, "records could not be delivered within the grace period and are lost");
+    }
+    if lost > 0 {
+        error!(target: "engine", records = lost, "records were dropped by outputs: the ledgers say why");
     }
     info!(target: "engine", "service has stopped ({} pending records)", left);
     if left > 0 || lost > 0 {

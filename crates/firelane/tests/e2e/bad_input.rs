@@ -210,6 +210,55 @@ fn warnings_name_their_plugin() {
     );
 }
 
+/// Guarantees: of a repeated property of every plugin the last counts, with a warning that does not say its
+/// value.
+#[test]
+fn repeated_core_properties() {
+    let conf = "[INPUT]\n    Name dummy\n    Tag a\n    Tag b\n    Tag c\n[OUTPUT]\n    Name http\n    Match *\n    \
+                Host x\n    Host y\n    tls on\n    tls.key_passwd one\n    tls.key_passwd two\n";
+    let run = |builder: RouterBuilder, args: &[&str]| builder.file("router.conf", conf).args(args).run();
+    let ended = run(router(), &["check", "router.conf"]);
+    let warned = [
+        "warning[FL0407]: `tag` is set 3 times: the last one counts",
+        "router.conf:5:5",
+        "= in dummy.0",
+        "warning[FL0407]: `host` is set 2 times",
+        "router.conf:10:5",
+        "`tls.key_passwd` is set 2 times",
+    ];
+    check_words(&ended.stderr, &warned);
+    assert!(!ended.stderr.contains("one\n"), "{}", ended.stderr);
+    // A property of the plugin's own stays an error.
+    let conf = format!("[INPUT]\n    Name dummy\n    Rate 1\n    Rate 2\n{GOOD_OUTPUT}");
+    let ended = router()
+        .file("own.conf", &conf)
+        .args(&["check", "own.conf"])
+        .run();
+    check_words(&ended.stderr, &["error[FL0304]", "'rate' is set 2 times"]);
+}
+
+/// Guarantees: two instances of a kind never share a name. Under Fluent Bit's name it is tolerated.
+#[test]
+fn equal_names() {
+    let conf = "[INPUT]\n    Name dummy\n    Alias a\n[OUTPUT]\n    Name stdout\n    Alias a\n    Match *\n[OUTPUT]\n    \
+                Name null\n    Alias a\n    Match *\n";
+    let run = |builder: RouterBuilder, args: &[&str]| builder.file("router.conf", conf).args(args).run();
+    let ended = run(router(), &["check", "router.conf"]);
+    assert_eq!(ended.code, Some(78), "{}", ended.stderr);
+    let words = [
+        "error[FL0210]: another output is called `a`",
+        "router.conf:10:11",
+        "help: ",
+    ];
+    check_words(&ended.stderr, &words);
+    let ended = run(router().as_fluent_bit(), &["-c", "router.conf", "--dry-run"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    check_words(
+        &ended.stderr,
+        &["another output is called `a`: this one is called `null.1`"],
+    );
+}
+
 /// Scenario: a.conf includes b.conf, b.conf includes a.conf.
 #[test]
 fn cyclic_include() {

@@ -101,3 +101,40 @@ fn plugins_are_listed_with_their_properties() {
     assert_eq!(show.code, Some(0), "{}", show.stderr);
     assert!(show.stdout.contains("json_date_key"), "{}", show.stdout);
 }
+
+/// Scenario: what reads the text has gone, as behind `| head -1`. Guarantees: an end, not a panic.
+#[test]
+fn a_closed_pipe_is_an_end() {
+    const BAD: &str = "[INPUT]\n    Name dumy\n";
+    let folder = tempfile::tempdir().unwrap();
+    let conf = folder.path().join("bad.conf");
+    std::fs::write(&conf, BAD).unwrap();
+    let conf = conf.to_str().unwrap();
+    let cases: [(&[&str], i32); 9] = [
+        (&["plugins"], 0),
+        (&["plugins", "show", "http"], 0),
+        (&["plugins", "show", "none"], 64),
+        (&["completions", "bash"], 0),
+        (&["man"], 0),
+        (&["--help"], 0),
+        (&["check", conf], 78),
+        (&["check", "--format", "json", conf], 78),
+        (&["router", "--dry-run", "-c", conf], 78),
+    ];
+    for (args, code) in cases {
+        let closed = || {
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            writer
+        };
+        let binary =
+            std::env::var_os("FIRELANE_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_firelane").into());
+        let status = std::process::Command::new(binary)
+            .args(args)
+            .stdout(closed())
+            .stderr(closed())
+            .status()
+            .unwrap();
+        assert_eq!(status.code(), Some(code), "{args:?}");
+    }
+}

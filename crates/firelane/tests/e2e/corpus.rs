@@ -42,6 +42,11 @@ fn classic() {
 }
 
 #[test]
+fn parsers() {
+    replay("parsers", firelane_parse::fuzz::fuzz_parsers);
+}
+
+#[test]
 fn yaml() {
     replay("yaml", firelane_conf::fuzz_yaml);
 }

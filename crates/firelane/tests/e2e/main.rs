@@ -17,6 +17,7 @@ mod hostile;
 mod monitor;
 mod pressure;
 mod reload;
+mod service;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -122,3 +122,24 @@ fn health_is_only_there_when_asked_for() {
     assert!(refused.text().contains("not enabled"), "{}", refused.text());
     router.stop().ledgers();
 }
+
+/// Guarantees: what the HTTP server of an input sees is counted, good clients and bad ones.
+#[test]
+fn connections_of_the_http_input_are_counted() {
+    let (admin, port) = (free_port(), free_port());
+    let server = format!("[SERVICE]\n    Flush 0.2\n    HTTP_Server On\n    HTTP_Port {admin}\n");
+    let input =
+        format!("[INPUT]\n    Name http\n    Listen 127.0.0.1\n    Port {port}\n    Buffer_Max_Size 1000\n");
+    let router = router().start(&format!("{server}{input}[OUTPUT]\n    Name null\n    Match *\n"));
+    let post = |body: &[u8]| http::request(port, "POST", "/app", "application/json", body);
+    let metric = |name| router.metric(admin, name, "http.0");
+    assert_eq!(post(b"{\"a\":1}").unwrap().status, 201);
+    // The test's own look whether the port is open is a connection too.
+    let before = metric("firelane_input_connections_total");
+    assert!(before >= 1.0);
+    assert_eq!(post(&[b' '; 2000]).unwrap().status, 413);
+    assert_eq!(metric("firelane_input_connections_total"), before + 1.0);
+    assert!(metric("firelane_input_faults_total") >= 1.0);
+    let ended = router.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}

@@ -1,0 +1,3 @@
+//! Tests of what the binary joins: all plugins at once.
+
+mod compat;
