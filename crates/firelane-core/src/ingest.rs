@@ -47,8 +47,10 @@ pub trait Sink: Send + Sync {
     /// taken.
     fn ready(&self) -> Option<BoxFuture<'static, ()>>;
 
-    /// A short wait that gives way to delivery, when the engine wants one; `None`: go on at once.
-    fn pace(&self) -> Option<BoxFuture<'static, ()>> {
+    /// A short wait by which a run of `bytes` gives way to delivery, when the engine wants one; `None`: go on at
+    /// once.
+    fn pace(&self, bytes: usize) -> Option<BoxFuture<'static, ()>> {
+        let _ = bytes;
         None
     }
 }
@@ -94,7 +96,7 @@ impl Ingest {
         if records.is_empty() {
             return Ok(Ticket::closed());
         }
-        if let Some(wait) = self.sink.pace() {
+        if let Some(wait) = self.sink.pace(records.len()) {
             wait.await;
         }
         while let Some(wait) = self.sink.ready() {

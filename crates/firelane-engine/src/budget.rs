@@ -2,7 +2,7 @@
 //! closed.
 //!
 //! Two thresholds: the *limit* stops the reading until there is room. Above the *pace* mark (a small part of
-//! the limit) an append only gives way for a few milliseconds, so that delivery comes first for the CPU and
+//! the limit) an append only gives way for a few milliseconds for each 64 KiB, so that delivery comes first for the CPU and
 //! memory stays small while a destination keeps up; a burst, or a destination that is away, still gets the
 //! whole limit.
 
@@ -17,8 +17,12 @@ use tracing::{info, warn};
 
 /// Retained bytes above which appends give way to delivery.
 const PACE_BYTES: usize = 12 * 1024 * 1024;
-/// Longest that one append gives way.
+/// Longest that an append gives way for each [`PACE_STEP`] of its bytes: a stream then brings at least 16 MB/s.
 const PACE_WAIT: Duration = Duration::from_millis(4);
+/// Bytes of an append for which it gives way once.
+const PACE_STEP: usize = 64 * 1024;
+/// Most steps of one append.
+const PACE_STEPS_MAX: usize = 64;
 /// Bookkeeping of a frame beside its records, charged with it.
 pub const FRAME_OVERHEAD: usize = 320;
 
@@ -264,7 +268,7 @@ impl InputBudget {
     }
 
     /// How long an append should give way to delivery, if at all.
-    pub fn pace(self: &Arc<Self>) -> Option<BoxFuture<'static, ()>> {
+    pub fn pace(self: &Arc<Self>, bytes: usize) -> Option<BoxFuture<'static, ()>> {
         let mark = PACE_BYTES.min(self.effective_limit() / 2);
         // What a dead destination holds does not leave for waiting.
         if self.total.used() < mark || self.total.dead_routes.load(Ordering::Relaxed) > 0 {
@@ -282,7 +286,8 @@ impl InputBudget {
                 }
             };
             // Out of time is the usual end: the append goes on.
-            let _ = tokio::time::timeout(PACE_WAIT, below).await;
+            let steps = (bytes / PACE_STEP).clamp(1, PACE_STEPS_MAX) as u32;
+            let _ = tokio::time::timeout(PACE_WAIT * steps, below).await;
         }))
     }
 

@@ -283,7 +283,7 @@ impl Sink for InputSink {
         self.budget.ready()
     }
 
-    fn pace(&self) -> Option<BoxFuture<'static, ()>> {
-        self.budget.pace()
+    fn pace(&self, bytes: usize) -> Option<BoxFuture<'static, ()>> {
+        self.budget.pace(bytes)
     }
 }
