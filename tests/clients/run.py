@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Real client libraries over TCP: Python's fluent-logger (PyPI) and Go's fluent-logger (Debian), 50,000 records each.
+"""Real client libraries over TCP, 50,000 records each: the fluent-loggers of Python (PyPI) and Go (Debian), and Log4j.
 
     tests/clients/run.py --bin PATH --work FOLDER [--count 50000]
 
 Guarantees: every record arrives once and in order, with its fraction of a second, and both ledgers balance. Go's client
 runs a second time with acks. FOLDER keeps the virtual environment and Go's caches between runs.
-Log4j over TCP is not tried here: the vectors `tcp-json-log4j` and `tcp-001-json` hold its bytes.
+Log4j (Debian) writes through its Socket appender and JSON layout into the `tcp` input; every hundredth event carries
+a stack trace of over 32 KiB.
 """
 
 import argparse
@@ -21,12 +22,13 @@ sys.path.insert(0, os.path.dirname(HERE))
 from harness import Router, check, file_lines, free_port, main, until  # noqa: E402
 
 FLUENT_LOGGER = "fluent-logger==0.11.1"
+JARS = ("log4j-api", "log4j-core", "jackson-core", "jackson-databind", "jackson-annotations")
 CONF = """
 [SERVICE]
     Flush 0.2
     Grace 10
 [INPUT]
-    Name forward
+    Name %s
     Listen 127.0.0.1
     Port %d
     Mem_Buf_Limit 5MB
@@ -61,12 +63,37 @@ def go_client(work):
     return [binary]
 
 
-def one(router_binary, name, tag, command, count, extra=()):
+def java_client(work):
+    call(["javac", "-cp", class_path(), "-d", work, os.path.join(HERE, "java", "Client.java")])
+    config = os.path.join(HERE, "java", "log4j2.xml")
+    return lambda port, count: ["java", "-cp", class_path(work), "-Dport=%d" % port,
+                                "-Dlog4j2.configurationFile=" + config, "Client", str(count)]
+
+
+def class_path(*folders):
+    return ":".join([*folders, *("/usr/share/java/%s.jar" % jar for jar in JARS)])
+
+
+def fluent(tag):
+    """The check of a record that a fluent-logger has sent."""
+    def is_right(number, got_tag, record):
+        return got_tag == tag and record["seq"] == number and record["log"].endswith(" program, ä")
+    return is_right
+
+
+def log4j(number, tag, record):
+    """The check of a record that Log4j has sent."""
+    text = "seq=%d a Java program, ä \"quoted\"\n" % number
+    trace = record.get("thrown", {}).get("extendedStackTrace", [])
+    return tag == b"log4j" and record["message"] == text and (number % 100 != 0 or len(json.dumps(trace)) > 32 << 10)
+
+
+def one(router_binary, name, source, command, count, is_right, fractions=True):
     port = free_port()
-    with Router(router_binary, CONF % port) as router:
+    with Router(router_binary, CONF % (source, port)) as router:
         router.wait_for(port=port)
         start = time.monotonic()
-        call([*command, str(port), str(count), *extra])
+        call(command(port, count))
 
         def all_seen():
             check(router.process.poll() is None, "the router ended by itself")
@@ -80,11 +107,11 @@ def one(router_binary, name, tag, command, count, extra=()):
         found = router.stop()
         events = list(file_lines(router.path("all.log")))
     check(len(events) == count, "%s: %d records of %d" % (name, len(events), count))
-    for number, (got_tag, _, _, text) in enumerate(events, 1):
+    for number, (tag, _, _, text) in enumerate(events, 1):
         record = json.loads(text)
-        check(got_tag == tag and record["seq"] == number, "%s: record %d is %r %r" % (name, number, got_tag, record))
-        check(record["log"].endswith(" program, ä"), "%s: record %d is %r" % (name, number, record))
-    check(any(nanoseconds for _, _, nanoseconds, _ in events), "%s: no time has a fraction of a second" % name)
+        check(is_right(number, tag, record), "%s: record %d is %r %.500r" % (name, number, tag, record))
+    if fractions:
+        check(any(nanoseconds for _, _, nanoseconds, _ in events), "%s: no time has a fraction of a second" % name)
     for ledger, key in (("ingest", "received"), ("ingest", "appended"), ("file.0", "delivered")):
         check(found[ledger][key] == count, "%s: %s: %s" % (name, ledger, found[ledger]))
     print("%s: %d records, once and in order, %.1f s" % (name, count, seconds))
@@ -98,10 +125,17 @@ def run():
     options = parser.parse_args()
     work = os.path.abspath(options.work)
     os.makedirs(work, exist_ok=True)
-    one(options.bin, "python fluent-logger", b"py.app", python_client(work), options.count)
+    count = options.count
+
+    def command(words, *extra):
+        return lambda port, count: [*words, str(port), str(count), *extra]
+    forward = "forward"
+    python = python_client(work)
+    one(options.bin, "python fluent-logger", forward, command(python), count, fluent(b"py.app"))
     go = go_client(work)
-    one(options.bin, "go fluent-logger", b"go.app", go, options.count)
-    one(options.bin, "go fluent-logger with acks", b"go.app", go, options.count, ["ack"])
+    one(options.bin, "go fluent-logger", forward, command(go), count, fluent(b"go.app"))
+    one(options.bin, "go fluent-logger with acks", forward, command(go, "ack"), count, fluent(b"go.app"))
+    one(options.bin, "log4j", "tcp\n    Tag log4j", java_client(work), count, log4j)
 
 
 if __name__ == "__main__":

@@ -117,6 +117,7 @@ impl JsonOptions {
         Encoder {
             out,
             unicode: self.escape_unicode,
+            in_key: false,
         }
     }
 }
@@ -193,6 +194,8 @@ impl<'a> Seen<'a> {
 struct Encoder<'o> {
     out: &'o mut Vec<u8>,
     unicode: bool,
+    /// Within a key that is a container.
+    in_key: bool,
 }
 
 impl Encoder<'_> {
@@ -329,10 +332,21 @@ impl Encoder<'_> {
         }
     }
 
-    /// A key of any type, as a string, and the colon: what is no string is printed and then quoted.
+    /// A key of any type, as a string, and the colon: what is no string is printed and then quoted. A container that
+    /// is a key within a container that is a key prints as `null`: quoting again at each level would double the
+    /// text, so that some hundred bytes would become gigabytes.
     fn odd_key(&mut self, reader: &mut Reader<'_>, depth: usize) {
         let start = self.out.len();
-        self.value(reader, depth + 1);
+        let mut ahead = *reader;
+        let is_container = matches!(ahead.token(), Some(Token::Array(_) | Token::Map(_)));
+        if is_container && self.in_key {
+            reader.value();
+            self.out.extend_from_slice(b"null");
+        } else {
+            self.in_key |= is_container;
+            self.value(reader, depth + 1);
+            self.in_key &= !is_container;
+        }
         if self.out.get(start) != Some(&b'"') {
             let printed = self.out.split_off(start);
             self.string(&printed);
@@ -429,6 +443,17 @@ mod tests {
         check_raw(&[0xc7, 2, 5, 1, 0xfe], r#""01fe""#);
         check_raw(&[0x82, 5, 0xa1, b'a', 0xc0, 0x91, 1], r#"{"5":"a","null":[1]}"#);
         check_raw(&[0x81, 0x91, 0xa1, b'x', 1], r#"{"[\"x\"]":1}"#);
+    }
+
+    #[test]
+    fn containers_as_keys_are_quoted_once() {
+        // {{{1: 2}: 3}: 4}
+        check_raw(&[0x81, 0x81, 0x81, 1, 2, 3, 4], r#"{"{\"null\":3}":4}"#);
+        let mut raw = vec![0x81; 24];
+        raw.extend_from_slice(&[1; 25]);
+        let mut out = Vec::new();
+        JsonOptions::default().encode_value(&raw, &mut out);
+        assert!(out.len() < 1000, "{} bytes of 49", out.len());
     }
 
     #[test]
