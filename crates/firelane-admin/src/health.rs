@@ -65,10 +65,12 @@ impl Window {
 
 fn look(admin: &Admin) -> Sample {
     let mut sample = Sample::default();
-    for output in admin.status.outputs() {
-        sample.errors += output.counts.errors.get();
-        sample.retries_failed += output.counts.retries_failed.get();
-        sample.dropped += output.counts.dropped.total();
+    let outputs = admin.status.outputs().into_iter();
+    let past = admin.status.past_outputs();
+    for counts in outputs.map(|output| output.counts).chain(past) {
+        sample.errors += counts.errors.get();
+        sample.retries_failed += counts.retries_failed.get();
+        sample.dropped += counts.dropped.total();
     }
     sample
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use firelane_buffer::RouteId;
-use firelane_core::{Counter, Phase, Reason, Stop, StopSource};
+use firelane_core::{Counter, OutputCounts, Phase, Reason, Stop, StopSource};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tracing::{error, warn};
@@ -49,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) counts: Arc<IngestCounts>,
     /// Pipelines that a reload has replaced and that still deliver.
     pub(crate) replaced: Mutex<Vec<Arc<Pipeline>>>,
+    /// Counters of all outputs that a reload has replaced.
+    pub(crate) past: Mutex<Vec<Arc<OutputCounts>>>,
     pub(crate) started: Instant,
     pub(crate) reloads: Counter,
     pub(crate) ready: AtomicBool,
@@ -147,6 +149,7 @@ impl Router {
             budget,
             counts,
             replaced: Mutex::default(),
+            past: Mutex::default(),
             started: Instant::now(),
             reloads: Counter::default(),
             ready: AtomicBool::new(false),
@@ -233,6 +236,12 @@ impl Router {
         old.stop.advance(Phase::Draining);
         let (shared, pipeline) = (self.shared.clone(), old.pipeline.clone());
         shared.replaced().push(pipeline.clone());
+        let counts = pipeline.routes.iter().map(|route| route.counts.clone());
+        shared
+            .past
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(counts);
         let task = async move {
             let ledgers = finish(old.pipeline.clone(), old.tasks).await;
             shared

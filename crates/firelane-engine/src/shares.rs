@@ -11,8 +11,8 @@
 //! - Only while a limit is reached **and** a living route would get records through it: for an input's own
 //!   limit one that this input feeds, for the process's limit any that got records. With one output, or with
 //!   all of them dead, the inputs wait.
-//! - Only records that are in the way: of the inputs that wait, needed by dead routes alone, not under
-//!   way; the oldest first, until a sixteenth of the limit is free. Counted as `over_share`, and told by name once
+//! - Only records that are in the way: of the inputs that wait, needed by dead routes alone, not under way;
+//!   the oldest first, until a sixteenth of the limit is free. Counted as `over_share`, and told by name once
 //!   per outage.
 //!
 //! A share counts what a route retains of all inputs, with the bookkeeping of its frames, as the budgets do.

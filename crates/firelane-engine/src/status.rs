@@ -1,7 +1,7 @@
 //! What the monitoring server and the exit line see of a running router.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use firelane_core::{FilterCounts, InputCounts, OutputCounts};
@@ -91,6 +91,12 @@ impl Status {
     /// The outputs, in order.
     pub fn outputs(&self) -> Vec<OutputStatus> {
         outputs(&self.shared.pipeline())
+    }
+
+    /// Counters of all outputs of earlier configurations, so that sums do not go backwards.
+    pub fn past_outputs(&self) -> Vec<Arc<OutputCounts>> {
+        let past = self.shared.past.lock();
+        past.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Outputs of earlier configurations that still have records.

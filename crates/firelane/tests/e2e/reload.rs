@@ -146,6 +146,12 @@ fn a_dead_output_is_replaced() {
             let out = std::fs::read(router.path("out.txt")).unwrap_or_default();
             (out.len() > 2_000_000).then_some(())
         });
+        let health = http::get(admin, "/health/delivery").unwrap();
+        assert!(
+            health.status == 503,
+            "what was dropped is not told: {}",
+            health.text()
+        );
         stop.store(true, Ordering::Relaxed);
         client.join().expect("a client that is never cut off")
     });
