@@ -1,10 +1,11 @@
 //! The process's allocator: mimalloc, told to give freed memory back soon.
 //!
-//! A router's memory goes up and down with its destinations. mimalloc keeps freed pages for a second before the
-//! system gets them back; at 200 MB/s that second holds more than the records themselves (measured: 53 MiB at a
-//! limit of 25 MB, 32 MiB with the setting made here, at the same CPU time). It takes this setting from an environment
-//! variable, or through one C function that is not safe beside threads. Setting a variable would mean to start the
-//! process anew, so this crate holds the one `unsafe` call of the workspace. Miri cannot run it: it is C.
+//! A router's memory goes up and down with its destinations. mimalloc keeps freed pages for a second
+//! before the system gets them back; at 200 MB/s that second holds more than the records themselves
+//! (measured: 53 MiB at a limit of 25 MB, 32 MiB with the setting made here, at the same CPU time). It
+//! takes this setting from an environment variable, or through one C function that is not safe beside
+//! threads. Setting a variable would mean to start the process anew, so this crate holds the one `unsafe`
+//! call of the workspace. Miri cannot run it: it is C.
 
 pub use mimalloc::MiMalloc;
 

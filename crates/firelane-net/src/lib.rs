@@ -1,6 +1,6 @@
 //! The outside world: connections, listeners, HTTP/1.1 both ways, TLS, names, compression.
 //!
-//! Only this crate knows hyper, rustls, hickory and the compressors. Plugins describe what they want with
+//! Only this crate knows hyper, rustls and hickory. Plugins describe what they want with
 //! [`NetConfig`] and [`TlsConfig`] (their field docs are the manual of the `net.*` and `tls.*` properties),
 //! build the runtime values without any effect but reading files ([`ClientTls`], [`ServerTls`],
 //! [`Connector`], [`HttpClient`]), and do I/O with them. Every call to the outside has a deadline; every

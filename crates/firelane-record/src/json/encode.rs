@@ -354,9 +354,9 @@ impl Encoder<'_> {
         }
     }
 
-    /// A key of any type, as a string, and the colon: what is no string is printed and then quoted. A container
-    /// that is a key within a container that is a key prints as `null`: quoting again at each level would
-    /// double the text, so that some hundred bytes would become gigabytes.
+    /// A key of any type, as a string, and the colon: what is no string is printed and then quoted. A
+    /// container that is a key within a container that is a key prints as `null`: quoting again at each
+    /// level would double the text, so that some hundred bytes would become gigabytes.
     fn odd_key(&mut self, reader: &mut Reader<'_>, depth: usize) {
         let start = self.out.len();
         let mut ahead = *reader;
