@@ -1,10 +1,10 @@
 //! Memory: one budget for the process, one for each input. Over it an input stops reading; no client is
 //! closed.
 //!
-//! Two thresholds: the *limit* stops the reading until there is room. Above the *pace* mark (a small part of
-//! the limit) an append only gives way for a few milliseconds for each 64 KiB, so that delivery comes first for the CPU and
-//! memory stays small while a destination keeps up; a burst, or a destination that is away, still gets the
-//! whole limit.
+//! Two thresholds: the *limit* stops the reading until there is room. Above the *pace* mark (a small part
+//! of the limit) an append only gives way for a few milliseconds for each 64 KiB, so that delivery comes
+//! first for the CPU and memory stays small while a destination keeps up; a burst, or a destination that
+//! is away, still gets the whole limit.
 
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -17,7 +17,8 @@ use tracing::{info, warn};
 
 /// Retained bytes above which appends give way to delivery.
 const PACE_BYTES: usize = 12 * 1024 * 1024;
-/// Longest that an append gives way for each [`PACE_STEP`] of its bytes: a stream then brings at least 16 MB/s.
+/// Longest that an append gives way for each [`PACE_STEP`] of its bytes: a stream then brings at least 16
+/// MB/s.
 const PACE_WAIT: Duration = Duration::from_millis(4);
 /// Bytes of an append for which it gives way once.
 const PACE_STEP: usize = 64 * 1024;
