@@ -235,6 +235,9 @@ impl Records {
         if from == 0 && to >= self.count {
             return self.clone();
         }
+        if from >= to.min(self.count) {
+            return Self::empty();
+        }
         let mut events = self.events();
         for _ in 0..from {
             events.next();
