@@ -47,8 +47,8 @@ pub trait Sink: Send + Sync {
     /// taken.
     fn ready(&self) -> Option<BoxFuture<'static, ()>>;
 
-    /// A short wait by which a run of `bytes` gives way to delivery, when the engine wants one; `None`: go on at
-    /// once.
+    /// A short wait by which a run of `bytes` gives way to delivery, when the engine wants one; `None`:
+    /// go on at once.
     fn pace(&self, bytes: usize) -> Option<BoxFuture<'static, ()>> {
         let _ = bytes;
         None
