@@ -6,8 +6,8 @@
 Three containers write to `fluentd-address=unix://...`, async, with sub-second precision; among the lines are some over
 16 KiB, which Docker splits, and some that are not UTF-8. Guarantees: every line arrives once, whole and in order per
 container, at a `file` and at an `http` output with one worker (its default of two keeps no order), and both ledgers
-balance. The containers stay up until their last line
-was seen: what Docker's asynchronous driver throws away when a container stops never reaches a router.
+balance. The containers stay up until their last line was seen: what Docker's asynchronous driver throws away when a
+container stops never reaches a router.
 
 Needs root or a running engine. Without an engine it starts `dockerd` with data, socket and process ids of its own, and
 ends it. The image is a static busybox and nothing else.
