@@ -69,6 +69,13 @@ impl InputCx {
         pending.records = 0;
         Ok(ticket)
     }
+
+    /// Counts `pieces` of what was read that are no records: received, dropped, and faults.
+    pub fn malformed(&self, pieces: u64) {
+        self.counts.received.add(pieces);
+        self.counts.dropped.add(Reason::Malformed, pieces);
+        self.counts.faults.add(pieces);
+    }
 }
 
 /// Received records that the engine has not taken. However the append ends, they are counted.

@@ -12,7 +12,7 @@ use bytes::{Buf, BytesMut};
 use firelane_conf::Diagnostic;
 use firelane_conf::units::{ByteSize, Located};
 use firelane_core::{
-    AckOn, BoxFuture, BuildCx, Input, InputConfig, InputCx, InputError, InputPlugin, Reason, Stability,
+    AckOn, BoxFuture, BuildCx, Input, InputConfig, InputCx, InputError, InputPlugin, Stability,
 };
 use firelane_parse::Parser;
 use firelane_record::msgpack::{self, Reader, Token};
@@ -100,9 +100,7 @@ impl Stdin {
             let bad = decoder.decode(&mut buffer, ended);
             let records = decoder.records.take();
             if bad > 0 {
-                cx.counts.received.add(bad);
-                cx.counts.dropped.add(Reason::Malformed, bad);
-                cx.counts.faults.add(bad);
+                cx.malformed(bad);
                 tracing::warn!(target: "input", instance = %cx.name, dropped = bad, "what is no record was dropped");
             }
             // An error means that the engine has ended: so does this.

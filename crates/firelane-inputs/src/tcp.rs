@@ -17,7 +17,7 @@ use bytes::{Buf, BytesMut};
 use firelane_conf::Diagnostic;
 use firelane_conf::units::{ByteSize, Located};
 use firelane_core::{
-    AckOn, BoxFuture, BuildCx, Input, InputConfig, InputCx, InputError, InputPlugin, Reason, Stability,
+    AckOn, BoxFuture, BuildCx, Input, InputConfig, InputCx, InputError, InputPlugin, Stability,
 };
 use firelane_net::Stream;
 use firelane_net::listen::{ListenAddr, Peer};
@@ -245,9 +245,7 @@ async fn serve(mut stream: Stream, peer: Peer, cx: InputCx, settings: Arc<Settin
         let bad = decoder.decode(&mut buffer, ended);
         let records = decoder.records.take();
         if bad > 0 {
-            cx.counts.received.add(bad);
-            cx.counts.dropped.add(Reason::Malformed, bad);
-            cx.counts.faults.add(bad);
+            cx.malformed(bad);
             decoder.complain(&cx, &peer);
         }
         // An error means that the engine has ended: so does this.

@@ -6,11 +6,11 @@
 
 use std::cell::RefCell;
 
-use firelane_record::MapWriter;
 use firelane_record::json::to_msgpack;
 use firelane_record::msgpack::{self, Token};
+use firelane_record::{MapWriter, Timestamp};
 
-use crate::escapes;
+use crate::{Unparsed, escapes};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Backend {
@@ -102,6 +102,24 @@ impl Decoders {
             return;
         }
         MAP.with_borrow_mut(|map| self.rewrite(out, mark, map));
+    }
+
+    /// The end of a parser that has read fields since `mark`: unfit where it failed or found none, else the
+    /// rules run.
+    pub(crate) fn finish(
+        &self,
+        out: &mut MapWriter,
+        mark: (usize, u32),
+        read: Result<Option<Timestamp>, Unparsed>,
+    ) -> Result<Option<Timestamp>, Unparsed> {
+        if read.is_err() || out.mark() == mark {
+            out.rewind(mark);
+            return Err(Unparsed);
+        }
+        if !self.0.is_empty() {
+            self.run(out, mark);
+        }
+        read
     }
 
     fn rewrite(&self, out: &mut MapWriter, mark: (usize, u32), map: &mut MapWriter) {

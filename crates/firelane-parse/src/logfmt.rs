@@ -25,15 +25,8 @@ pub(crate) struct Logfmt {
 impl Parser for Logfmt {
     fn parse(&self, text: &[u8], out: &mut MapWriter) -> Result<Option<Timestamp>, Unparsed> {
         let mark = out.mark();
-        let time = self.fields(text, out);
-        if time.is_err() || out.mark() == mark {
-            out.rewind(mark);
-            return Err(Unparsed);
-        }
-        if !self.decoders.is_empty() {
-            self.decoders.run(out, mark);
-        }
-        time
+        let read = self.fields(text, out);
+        self.decoders.finish(out, mark, read)
     }
 }
 
