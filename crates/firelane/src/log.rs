@@ -6,6 +6,7 @@ use std::fs::File;
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use firelane_parse::timefmt::Civil;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
@@ -153,27 +154,20 @@ impl Visit for Fields {
 /// `[2025/01/31 12:00:00.123]`, UTC.
 fn write_stamp(out: &mut impl fmt::Write, now: SystemTime) -> fmt::Result {
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let secs = since.as_secs();
-    let (year, month, day) = date_of((secs / 86_400) as i64);
-    let (hour, minute, second) = (secs / 3600 % 24, secs / 60 % 60, secs % 60);
+    let Civil {
+        year,
+        month,
+        day,
+        hour,
+        minute,
+        second,
+        ..
+    } = Civil::from_epoch(since.as_secs() as i64);
     let millis = since.subsec_millis();
     write!(
         out,
         "[{year:04}/{month:02}/{day:02} {hour:02}:{minute:02}:{second:02}.{millis:03}]"
     )
-}
-
-/// The date of a day counted from 1970-01-01 (Howard Hinnant's `civil_from_days`).
-fn date_of(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]
@@ -186,8 +180,9 @@ mod tests {
         let mut out = String::new();
         write_stamp(&mut out, UNIX_EPOCH + Duration::from_millis(1_738_324_800_123)).unwrap();
         assert_eq!(out, "[2025/01/31 12:00:00.123]");
-        assert_eq!(date_of(11_016), (2000, 2, 29));
-        assert_eq!(date_of(0), (1970, 1, 1));
+        out.clear();
+        write_stamp(&mut out, UNIX_EPOCH + Duration::from_secs(11_016 * 86_400)).unwrap();
+        assert_eq!(out, "[2000/02/29 00:00:00.000]");
     }
 
     #[test]
