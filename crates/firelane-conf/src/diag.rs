@@ -71,6 +71,8 @@ pub struct Diagnostic {
     pub span: Option<Span>,
     /// The plugin instance it is about.
     pub plugin: Option<String>,
+    /// What comes of it elsewhere: which service refuses it, when, with which words.
+    pub outcome: Option<String>,
     /// What to do about it.
     pub help: Option<String>,
 }
@@ -86,6 +88,7 @@ impl Diagnostic {
             message,
             span: None,
             plugin: None,
+            outcome: None,
             help: None,
         }
     }
@@ -117,6 +120,13 @@ impl Diagnostic {
     #[must_use]
     pub fn plugin(mut self, plugin: impl Into<String>) -> Self {
         self.plugin = Some(plugin.into());
+        self
+    }
+
+    /// What comes of it elsewhere.
+    #[must_use]
+    pub fn outcome(mut self, outcome: impl Into<String>) -> Self {
+        self.outcome = Some(outcome.into());
         self
     }
 
@@ -175,6 +185,9 @@ impl Diagnostic {
         }
         if let Some(plugin) = &self.plugin {
             let _ = writeln!(out, "   = in {plugin}");
+        }
+        if let Some(outcome) = &self.outcome {
+            let _ = writeln!(out, "   = {outcome}");
         }
         if let Some(help) = &self.help {
             let _ = writeln!(out, "   help: {help}");

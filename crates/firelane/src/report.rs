@@ -144,6 +144,7 @@ pub(crate) fn json(diagnostic: &Diagnostic, sources: &Sources) -> serde_json::Va
         "line": span.map(|span| span.line),
         "column": span.map(|span| span.column),
         "plugin": diagnostic.plugin,
+        "outcome": diagnostic.outcome,
         "help": diagnostic.help,
     })
 }
