@@ -13,6 +13,9 @@ mod search;
 mod telemetry;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 /// Who runs an output, and so what an unknown option does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Runtime {
