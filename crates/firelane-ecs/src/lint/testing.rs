@@ -32,7 +32,7 @@ pub(crate) fn lint_with(text: &str, codes: &[&str], given: &Given, config: Optio
         firelane_conf::load(
             Path::new("extra.conf"),
             &files,
-            &std::collections::BTreeMap::new(),
+            &std::collections::HashMap::<String, String>::new(),
         )
         .expect("the configuration loads")
     });
