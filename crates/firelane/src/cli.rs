@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::cmd;
-use crate::cmd::check::Format;
+use crate::cmd::check::{Checks, Format};
+use crate::cmd::render::{Picture, What};
+use crate::cmd::task::TaskArgs;
 use crate::compat::RouterArgs;
 use crate::exit::Exit;
 use crate::say;
@@ -24,9 +26,9 @@ struct Cli {
 enum Command {
     /// Run the log router.
     Router(Box<Router>),
-    /// List everything that is wrong with configurations, without running them.
+    /// List everything that is wrong with task definitions, templates and configurations, without running them.
     Check {
-        /// Configuration files, classic or YAML.
+        /// Task definitions (JSON), CloudFormation templates (YAML, JSON), configurations (classic, YAML).
         #[arg(required = true)]
         files: Vec<PathBuf>,
         /// How the result is written.
@@ -35,6 +37,24 @@ enum Command {
         /// `warnings`: fail on warnings too.
         #[arg(long, value_parser = ["warnings"])]
         deny: Option<String>,
+        /// Leave out ECS's quotas, such as ten containers in a task.
+        #[arg(long)]
+        no_quota: bool,
+        #[command(flatten)]
+        task: Box<TaskArgs>,
+    },
+    /// Print the configuration that ECS would generate for a task, byte for byte.
+    Render {
+        /// Task definition or template.
+        file: PathBuf,
+        /// Print the run plan instead, as JSON.
+        #[arg(long, conflicts_with = "graph")]
+        runtime: bool,
+        /// Print the route of the logs instead.
+        #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "mermaid", require_equals = true)]
+        graph: Option<Picture>,
+        #[command(flatten)]
+        task: Box<TaskArgs>,
     },
     /// List the plugins, or show the properties of one.
     Plugins {
@@ -146,7 +166,32 @@ pub(crate) fn run() -> Exit {
             }
             cmd::router::run(&args).0
         }
-        Command::Check { files, format, deny } => cmd::check::run(&files, format, deny.is_some()),
+        Command::Check {
+            files,
+            format,
+            deny,
+            no_quota,
+            task,
+        } => cmd::check::run(&Checks {
+            files,
+            format,
+            deny_warnings: deny.is_some(),
+            quota: !no_quota,
+            task: *task,
+        }),
+        Command::Render {
+            file,
+            runtime,
+            graph,
+            task,
+        } => {
+            let what = match (graph, runtime) {
+                (Some(picture), _) => What::Graph(picture),
+                (None, true) => What::Runtime,
+                (None, false) => What::Configuration,
+            };
+            cmd::render::run(&file, &task, what)
+        }
         Command::Plugins { show: None } => cmd::plugins::list(),
         Command::Plugins {
             show: Some(Show::Show { name }),

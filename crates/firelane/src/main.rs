@@ -13,6 +13,7 @@ mod registry;
 mod cpu;
 mod log;
 mod report;
+mod sarif;
 mod say;
 mod signals;
 

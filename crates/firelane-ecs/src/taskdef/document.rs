@@ -17,7 +17,7 @@ pub struct Options {
 }
 
 /// A document and what was found in it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Loaded {
     /// The task definition, if there is one that can be read.
     pub task: Option<TaskDefinition>,

@@ -1,14 +1,16 @@
-//! `firelane check FILE…`: everything that is wrong with configurations, without running them.
+//! `firelane check FILE…`: everything that is wrong with task definitions, templates and configurations, without
+//! running them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use firelane_conf::Severity;
+use firelane_conf::{Diagnostic, Severity, Sources};
 
+use super::task::{Task, TaskArgs, is_task};
 use crate::compat::RouterArgs;
 use crate::exit::Exit;
 use crate::prepare::prepare;
-use crate::report;
 use crate::say;
+use crate::{report, sarif};
 
 /// How the result is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -17,45 +19,94 @@ pub(crate) enum Format {
     Human,
     /// One JSON array on standard output.
     Json,
+    /// One SARIF 2.1.0 log on standard output, for code scanning.
+    Sarif,
+}
+
+/// How it is checked.
+pub(crate) struct Checks {
+    /// Files of any kind.
+    pub(crate) files: Vec<PathBuf>,
+    /// How the result is written.
+    pub(crate) format: Format,
+    /// Whether a warning fails.
+    pub(crate) deny_warnings: bool,
+    /// Whether ECS's quotas count.
+    pub(crate) quota: bool,
+    /// For task definitions.
+    pub(crate) task: TaskArgs,
+}
+
+/// What was found in one file.
+struct Found {
+    diagnostics: Vec<Diagnostic>,
+    sources: Sources,
+    exit: Exit,
 }
 
 /// Checks every file; the worst result is the exit code.
-pub(crate) fn run(files: &[PathBuf], format: Format, deny_warnings: bool) -> Exit {
+pub(crate) fn run(checks: &Checks) -> Exit {
     let mut worst = Exit::Ok;
     let mut all = Vec::new();
-    for file in files {
-        let args = RouterArgs {
-            config: Some(file.clone()),
-            ..RouterArgs::default()
-        };
-        let (diagnostics, sources, exit) = match prepare(&args) {
-            Ok(prepared) => (prepared.warnings, prepared.sources, Exit::Ok),
-            Err(bad) => (bad.diagnostics, bad.sources, bad.exit),
-        };
-        let warned = diagnostics
-            .iter()
-            .any(|diagnostic| diagnostic.severity == Severity::Warning);
-        let exit = if exit == Exit::Ok && warned && deny_warnings {
-            Exit::Config
-        } else {
-            exit
-        };
-        match format {
-            Format::Human => {
-                report::print(&diagnostics, &sources);
-                let summary = report::summary(&file.display().to_string(), &diagnostics);
-                worst = worst.max(say::out(&format!("{summary}\n")));
-            }
-            Format::Json => all.extend(
-                diagnostics
-                    .iter()
-                    .map(|diagnostic| report::json(diagnostic, &sources)),
-            ),
+    for file in &checks.files {
+        let found = check(file, checks);
+        let warned = found.diagnostics.iter().any(|d| d.severity == Severity::Warning);
+        worst = worst.max(match found.exit {
+            Exit::Ok if warned && checks.deny_warnings => Exit::Config,
+            exit => exit,
+        });
+        if checks.format == Format::Human {
+            report::print(&found.diagnostics, &found.sources);
+            let summary = report::summary(&file.display().to_string(), &found.diagnostics);
+            worst = worst.max(say::out(&format!("{summary}\n")));
         }
-        worst = worst.max(exit);
+        all.push(found);
     }
-    if format == Format::Json {
-        worst = worst.max(say::out(&format!("{}\n", serde_json::Value::Array(all))));
+    let each = || {
+        let all = all.iter();
+        all.flat_map(|found| {
+            found
+                .diagnostics
+                .iter()
+                .map(|diagnostic| (diagnostic, &found.sources))
+        })
+    };
+    let text = match checks.format {
+        Format::Human => return worst,
+        Format::Json => {
+            let list = each().map(|(diagnostic, sources)| report::json(diagnostic, sources));
+            serde_json::Value::Array(list.collect())
+        }
+        Format::Sarif => sarif::log(each()),
+    };
+    worst.max(say::out(&format!("{text}\n")))
+}
+
+fn check(file: &Path, checks: &Checks) -> Found {
+    if is_task(file) {
+        let task = Task::read(file, &checks.task);
+        let diagnostics = task.check(checks.quota);
+        let exit = task.exit(&diagnostics);
+        return Found {
+            diagnostics,
+            sources: task.sources,
+            exit,
+        };
     }
-    worst
+    let args = RouterArgs {
+        config: Some(file.to_path_buf()),
+        ..RouterArgs::default()
+    };
+    match prepare(&args) {
+        Ok(prepared) => Found {
+            diagnostics: prepared.warnings,
+            sources: prepared.sources,
+            exit: Exit::Ok,
+        },
+        Err(bad) => Found {
+            diagnostics: bad.diagnostics,
+            sources: bad.sources,
+            exit: bad.exit,
+        },
+    }
 }

@@ -2,4 +2,6 @@
 
 pub(crate) mod check;
 pub(crate) mod plugins;
+pub(crate) mod render;
 pub(crate) mod router;
+pub(crate) mod task;
