@@ -199,19 +199,29 @@ fn config_file(firelens: &FirelensConfiguration, context: &Context, found: &mut 
     }
     if let Some(External::S3(value)) = external(firelens) {
         if context.launch_type == LaunchType::Fargate {
-            found.push(s3_on_fargate(kind.span));
+            let dialect = firelens
+                .kind
+                .as_ref()
+                .and_then(|kind| Dialect::from_name(kind.as_str()));
+            found.push(s3_on_fargate(kind.span, dialect));
         }
         object(value, found);
     }
 }
 
-fn s3_on_fargate(span: Span) -> Diagnostic {
+fn s3_on_fargate(span: Span, dialect: Option<Dialect>) -> Diagnostic {
     let text = "The specified platform does not satisfy the task definition's required capabilities.";
     let message = "Fargate does not fetch the router's configuration from S3";
-    let help = "put the file into the router's image and write `config-file-type: file`; or take the image \
-                `aws-for-fluent-bit:init-latest` and set the environment variable \
-                `aws_fluent_bit_init_s3_1` to the object's ARN: the task role then needs `s3:GetObject` and \
-                `s3:GetBucketLocation`";
+    let help = match dialect {
+        Some(Dialect::Fluentd) => {
+            "put the file into the router's image, or onto a volume such as EFS, and write `config-file-type: file`"
+        }
+        _ => {
+            "put the file into the router's image and write `config-file-type: file`; or take the image \
+             `aws-for-fluent-bit:init-latest` and set the environment variable `aws_fluent_bit_init_s3_1` to the \
+             object's ARN: the task role then needs `s3:GetObject` and `s3:GetBucketLocation`"
+        }
+    };
     refuse("FL0708", span, message, Stage::Run, text, help)
 }
 

@@ -8,6 +8,7 @@ mod config;
 mod firelens_options;
 mod options;
 mod secrets;
+mod security_groups;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -92,6 +93,10 @@ pub static RULES: &[Rule] = &[
     Rule {
         name: "secrets",
         check: secrets::check,
+    },
+    Rule {
+        name: "security_groups",
+        check: security_groups::check,
     },
 ];
 

@@ -77,24 +77,30 @@ fn stops(why: &str) -> String {
 fn odd_text(container: &Container, log: &LogConfiguration, dialect: Dialect, found: &mut Vec<Diagnostic>) {
     for (key, value) in log.options.iter().filter(|(_, value)| !value.open) {
         let text = value.as_str();
-        let broken = [key.value.as_str(), text]
+        if [key.value.as_str(), text]
             .iter()
-            .any(|text| text.contains(['\n', '\r']));
-        if broken || key.value.contains([' ', '\t']) {
-            let what = if broken {
-                "a line end"
-            } else {
-                "a blank in its name"
-            };
+            .any(|text| text.contains(['\n', '\r']))
+        {
             let message = format!(
-                "option `{}` of `{}` holds {what}",
+                "option `{}` of `{}` holds a line end",
                 key.value.escape_debug(),
                 container.name()
             );
-            let outcome = "the agent writes it as it is, so it becomes another line or another option of the \
-                           router's configuration";
+            let outcome = "the agent writes it as it is: what follows becomes a line of its own in the router's \
+                           configuration";
             let diagnostic = Diagnostic::error("FL0771", Class::BadValue, message).at(key.span);
             found.push(diagnostic.outcome(outcome).help("take it out"));
+        } else if let Some((first, rest)) = key.value.split_once([' ', '\t']) {
+            let message = format!(
+                "option `{}` of `{}` has a blank in its name",
+                key.value,
+                container.name()
+            );
+            let outcome = format!("the router reads it as `{first}` with the value `{rest} {text}`");
+            let help =
+                format!("write `\"{first}\": \"{rest} {text}\"` if that is meant, else take the blank out");
+            let diagnostic = Diagnostic::warning("FL0770", message).at(key.span);
+            found.push(diagnostic.outcome(outcome).help(help));
         } else if text.trim().is_empty() && key.value != BUFFER_LIMIT && dialect == Dialect::FluentBit {
             let message = format!("option `{}` of `{}` is empty", key.value, container.name());
             let diagnostic = Diagnostic::error("FL0772", Class::BadValue, message).at(value.span);
@@ -190,6 +196,8 @@ impl<'a> User<'a> {
         plain
             .filter(|(key, _)| !ours.contains(key))
             .chain(secret.map(|name| (name.as_str(), name.span)))
+            // The router's reader ends a key at its first blank.
+            .map(|(key, span)| (key.split([' ', '\t']).next().unwrap_or(key), span))
             .collect()
     }
 

@@ -101,6 +101,7 @@ impl Reader {
             (Value::String(text), "int" | "bool") => format!("write `{text}` without quotes"),
             (Value::Number(text), "str") => format!("write `\"{text}\"` in quotes"),
             (Value::Bool(on), "str") => format!("write `\"{on}\"` in quotes"),
+            (Value::Map(_), "list") => "put it into brackets: `[{…}]`".to_string(),
             _ => format!("write {wanted}"),
         };
         self.diagnostics.push(diagnostic.help(help));
