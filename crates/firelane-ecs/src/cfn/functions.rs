@@ -20,6 +20,7 @@ impl Resolver<'_, '_> {
             "Fn::Base64" => Some(self.base64(argument, node)),
             "Fn::Length" => Some(self.length(argument, node)),
             "Fn::ToJsonString" => Some(self.json(argument, node)),
+            "Fn::GetStackOutput" => Some(self.output(argument, node)),
             "Fn::GetAZs" | "Fn::Cidr" => {
                 let argument = self.whole(argument);
                 let parts: Vec<&Node> = match argument.items() {
@@ -33,13 +34,14 @@ impl Resolver<'_, '_> {
     }
 
     fn no_function(&mut self, name: &str, node: &Node) -> Node {
-        const KNOWN: [&str; 15] = [
+        const KNOWN: [&str; 16] = [
             "Ref",
             "Fn::Base64",
             "Fn::Cidr",
             "Fn::FindInMap",
             "Fn::GetAtt",
             "Fn::GetAZs",
+            "Fn::GetStackOutput",
             "Fn::If",
             "Fn::ImportValue",
             "Fn::Join",
@@ -100,9 +102,9 @@ impl Resolver<'_, '_> {
             .and_then(|node| Some((node.scalar()?, node.open)));
         let texts = parts.filter(|parts| parts.iter().all(|part| part.scalar().is_some()));
         let (Some((delimiter, mut open)), Some(texts)) = (delimiter, texts) else {
-            let words = "every Fn::Join object requires two parameters, (1) a string delimiter and (2) a list of \
-                         strings to be joined or a function that returns a list of strings (such as Fn::GetAZs) \
-                         to be joined.";
+            let words = "every Fn::Join object requires two parameters, (1) a string delimiter and (2) a list \
+                         of strings to be joined or a function that returns a list of strings (such as \
+                         Fn::GetAZs) to be joined.";
             let message = "`Fn::Join` takes a text and a list of texts";
             return self.refuse("Fn::Join", node, message, words, "write `!Join [\",\", [a, b]]`");
         };
@@ -295,6 +297,19 @@ impl Resolver<'_, '_> {
         match given {
             Some(value) if !text.is_empty() => self.text(value.to_string(), false, node),
             _ => self.hole_of("Fn::ImportValue", &[&name], node),
+        }
+    }
+
+    fn output(&mut self, argument: &Node, node: &Node) -> Node {
+        let mut part = |key: &str| argument.get(key).map(|part| self.whole(part));
+        match (part("StackName"), part("OutputName")) {
+            (Some(stack), Some(output)) if stack.scalar().is_some() && output.scalar().is_some() => {
+                self.hole_of("Fn::GetStackOutput", &[&stack, &output], node)
+            }
+            _ => {
+                let message = "`Fn::GetStackOutput` takes a map with `StackName` and `OutputName`";
+                self.refuse("Fn::GetStackOutput", node, message, "", "write both as texts")
+            }
         }
     }
 

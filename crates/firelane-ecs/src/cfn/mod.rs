@@ -1,8 +1,9 @@
 //! CloudFormation templates: from a tree with intrinsics to values.
 //!
-//! What only the deployment knows becomes a text with a placeholder in the syntax of `Fn::Sub`, `${LogGroup}` or
-//! `${Role.Arn}`, and its node is `open`. Values keep the place where the intrinsic stands. Macros are not run.
-//! Limits: 2^20 values for each call, texts of 64 KiB, 160 levels; beyond them stands `${…}` and an error.
+//! What only the deployment knows becomes a text with a placeholder in the syntax of `Fn::Sub`, `${LogGroup}`
+//! or `${Role.Arn}`, and its node is `open`. Values keep the place where the intrinsic stands; what the
+//! branch of an `Fn::If` holds keeps its own. Macros are not run.
+//! Limits: 2^20 values for each call, texts of 64 KiB, 160 levels; beyond them stand `${…}` and an error.
 //! Every finding is told once for a template, to whoever comes first.
 
 mod condition;
@@ -26,7 +27,7 @@ pub use env::Env;
 use crate::source::{self, Grammar, Node, Pair, Value};
 use condition::Memo;
 use parameters::Parameter;
-use resolve::Resolver;
+use resolve::{Resolver, is_macro};
 
 /// A template.
 #[derive(Debug)]
@@ -70,8 +71,8 @@ pub struct Resource<'a> {
 }
 
 impl Template {
-    /// Takes a template apart and checks what does not depend on one resource: parameters and the values given
-    /// for them, conditions, transforms.
+    /// Takes a template apart and checks what does not depend on one resource: parameters and the values
+    /// given for them, conditions, transforms.
     pub fn read(root: Node, env: Env, found: &mut Vec<Diagnostic>) -> Self {
         let mut sections: BTreeMap<String, Node> = BTreeMap::new();
         let span = root.span;
@@ -95,6 +96,9 @@ impl Template {
         let [parameters, mappings, conditions, resources] =
             ["Parameters", "Mappings", "Conditions", "Resources"].map(&mut section);
         let (macros, extensions) = transforms(sections.get("Transform"), found);
+        let all = [&parameters, &mappings, &conditions, &resources];
+        let hidden = all.into_iter().flatten().any(|pair| is_macro(&pair.key.value));
+        let macros = macros || hidden || sections.contains_key("Fn::Transform");
         let template = Self {
             span,
             parameters: parameters::read(&parameters, &env, found),
@@ -190,7 +194,8 @@ impl Template {
     }
 
     /// The resource that a value with intrinsics stands for: by `Ref`, `Fn::GetAtt` or an `Fn::Sub` with one
-    /// reference, through the branch of `Fn::If` that is taken, or by the name or ARN that the resource is given.
+    /// reference, through the branch of `Fn::If` that is taken, by the name or ARN that it is given, or as
+    /// the only resource in an ARN that is put together.
     pub fn referenced<'a>(&'a self, node: &Node) -> Option<Resource<'a>> {
         self.referenced_as(node, "")
     }
@@ -248,11 +253,7 @@ pub fn fuzz_template(data: &[u8]) {
         };
         let mut found = Vec::new();
         let template = Template::read(root, env, &mut found);
-        let ids: Vec<&str> = template
-            .resources()
-            .map(|resource| resource.id)
-            .take(50)
-            .collect();
+        let ids: Vec<&str> = template.resources().map(|resource| resource.id).take(8).collect();
         for id in ids {
             let resolved = template.properties(id, &mut found);
             assert!(resolved.size() <= resolve::FUEL, "{} values", resolved.size());

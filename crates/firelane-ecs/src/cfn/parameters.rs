@@ -89,6 +89,10 @@ struct Checked<'a> {
 
 impl Checked<'_> {
     fn check(&self, node: &Node, number: bool, found: &mut Vec<Diagnostic>) {
+        let allowed = node.get("AllowedValues").map(Node::items).unwrap_or_default();
+        if self.list && allowed.iter().any(|known| known.scalar() == Some(self.value)) {
+            return;
+        }
         let fault = match self.list {
             true => self
                 .value
@@ -132,7 +136,7 @@ impl Checked<'_> {
             let texts: Vec<&str> = allowed.items().iter().filter_map(Node::scalar).collect();
             let same =
                 |known: &&str| **known == *value || number && known.trim().parse::<f64>().ok() == amount;
-            if !texts.iter().any(|known| same(known)) {
+            if !texts.iter().any(same) {
                 let some: Vec<String> = texts.iter().take(20).map(|text| short(text)).collect();
                 let outcome = format!("Parameter '{name}' must be one of AllowedValues");
                 return Some((

@@ -99,6 +99,10 @@ impl<'a, 'f> Resolver<'a, 'f> {
                 Some(like(node, Value::List(items)))
             }
             Value::Map(pairs) => match pairs.as_slice() {
+                [pair] if is_macro(&pair.key.value) => {
+                    self.not_run(&pair.key.value, pair.key.span);
+                    Some(self.hole_of(&pair.key.value, &[], node))
+                }
                 [pair] if is_intrinsic(&pair.key.value) => self.call(&pair.key.value, &pair.value, node),
                 pairs => Some(self.map(pairs, node)),
             },
@@ -148,7 +152,7 @@ impl<'a, 'f> Resolver<'a, 'f> {
         self.tell(errors::macros(at, message).help(help));
     }
 
-    /// Takes fuel for one value with a text of `len` bytes; false when there is none, or the nesting is too deep.
+    /// Takes fuel for one value with a text of `len` bytes; false when there is none, or too much nesting.
     pub(super) fn spend(&mut self, len: usize, at: Span) -> bool {
         let cost = 1 + len / 32;
         if self.fuel < cost {
@@ -247,7 +251,8 @@ impl<'a, 'f> Resolver<'a, 'f> {
     /// A placeholder for what a function would give, told apart by what goes into it.
     pub(super) fn hole_of(&mut self, function: &str, parts: &[&Node], at: &Node) -> Node {
         let mut name = function.to_string();
-        for part in parts.iter().filter_map(|part| part.scalar()) {
+        let parts = parts.iter().filter_map(|part| part.scalar());
+        for part in parts.filter(|part| !part.is_empty()) {
             name.push('.');
             let kept = part.chars().filter(|c| !matches!(c, '$' | '{' | '}')).take(200);
             name.extend(kept);
@@ -364,12 +369,12 @@ fn blank(node: &Node) -> Node {
     out
 }
 
-fn is_macro(key: &str) -> bool {
+pub(super) fn is_macro(key: &str) -> bool {
     key == "Fn::Transform" || key.starts_with("Fn::ForEach")
 }
 
 fn is_intrinsic(key: &str) -> bool {
-    key == "Ref" || key.starts_with("Fn::") && !is_macro(key)
+    key == "Ref" || key.starts_with("Fn::")
 }
 
 /// A value that came from elsewhere, at the place where it is used.

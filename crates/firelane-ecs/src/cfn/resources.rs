@@ -7,8 +7,8 @@ use super::sub::{Piece, pieces};
 use super::{Resource, Template, errors, parameters};
 use crate::source::{Node, Value};
 
-/// What `Ref` and `Fn::GetAtt` give for a type. In the texts stand: `{P}` partition, `{R}` region, `{A}` account,
-/// `{U}` the domain that ends addresses, `{N}` the name, `{Path}` the path, `{Value}` the value.
+/// What `Ref` and `Fn::GetAtt` give for a type. In the texts stand: `{P}` partition, `{R}` region,
+/// `{A}` account, `{U}` the domain that ends addresses, `{N}` the name, `{Path}` and `{Value}` properties.
 struct Kind {
     kind: &'static str,
     /// The property that holds the name.
@@ -31,8 +31,8 @@ const fn kind(
     }
 }
 
-/// Types whose name a template can set. Sources: the pages of each type in the CloudFormation template reference,
-/// `docs.aws.amazon.com/service-authorization` for the forms of the ARNs.
+/// Types whose name a template can set. Sources: the page of each type in the CloudFormation template
+/// reference, `docs.aws.amazon.com/service-authorization` for the forms of the ARNs.
 static KINDS: &[Kind] = &[
     kind(
         "AWS::CloudWatch::Alarm",
@@ -334,6 +334,30 @@ pub(super) fn referenced<'a>(template: &'a Template, node: &Node, kind: &str) ->
     let text = value.scalar().filter(|text| !text.is_empty())?;
     let mut all = template.resources().filter(fits);
     all.find(|resource| resolver.is_called(*resource, text, node))
+        .or_else(|| in_arn(template, &value).filter(fits))
+}
+
+/// The only resource whose placeholder stands in an ARN.
+fn in_arn<'a>(template: &'a Template, value: &Node) -> Option<Resource<'a>> {
+    let text = value
+        .scalar()
+        .filter(|text| value.open && text.starts_with("arn:"))?;
+    let mut ids: Vec<&str> = pieces(text).iter().filter_map(id_of).collect();
+    ids.retain(|id| template.resource(id).is_some());
+    ids.sort_unstable();
+    ids.dedup();
+    match ids.as_slice() {
+        [id] => template.resource(id),
+        _ => None,
+    }
+}
+
+/// The name before the dot.
+fn id_of<'t>(piece: &Piece<'t>) -> Option<&'t str> {
+    match piece {
+        Piece::Name(name, _) => name.trim().split('.').next(),
+        _ => None,
+    }
 }
 
 impl<'a> Resolver<'a, '_> {
@@ -406,17 +430,25 @@ fn only<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
 /// The logical id that an intrinsic points to.
 fn pointed(node: &Node) -> Option<&str> {
     let [pair] = node.pairs() else { return None };
-    let base = |text: &'_ str| text.find('.').unwrap_or(text.len());
     match pair.key.value.as_str() {
         "Ref" => pair.value.scalar(),
         "Fn::GetAtt" => match pair.value.items() {
             [id, ..] => id.scalar(),
-            [] => pair.value.scalar().and_then(|text| text.get(..base(text))),
+            [] => pair.value.scalar()?.split('.').next(),
         },
-        "Fn::Sub" => match pieces(pair.value.scalar()?).as_slice() {
-            [Piece::Name(name, _)] => name.trim().get(..base(name.trim())),
-            _ => None,
-        },
+        "Fn::Sub" => {
+            let (text, own) = match pair.value.items() {
+                [text, own] => (text, Some(own)),
+                _ => (&pair.value, None),
+            };
+            match pieces(text.scalar()?).as_slice() {
+                [Piece::Name(name, _)] if own.is_some_and(|own| own.get(name.trim()).is_some()) => {
+                    pointed(own?.get(name.trim())?)
+                }
+                [only] => id_of(only),
+                _ => None,
+            }
+        }
         _ => None,
     }
 }

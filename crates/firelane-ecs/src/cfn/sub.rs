@@ -2,7 +2,7 @@
 
 use firelane_conf::{Diagnostic, Span};
 
-use super::resolve::{Meaning, Resolver, TEXT_MAX};
+use super::resolve::{Meaning, Resolver, TEXT_MAX, is_macro};
 use super::{errors, parameters};
 use crate::source::{Node, Value};
 
@@ -177,8 +177,11 @@ impl<'a> Resolver<'a, '_> {
             [template, own] if matches!(own.value, Value::Map(_)) => (template, Some(own)),
             _ => return self.bad_sub(node),
         };
-        let Value::String(text) = &template.value else {
-            return self.bad_sub(node);
+        let text = match (&template.value, template.pairs()) {
+            (Value::String(text), _) => text,
+            // A macro gives the text.
+            (_, [pair]) if is_macro(&pair.key.value) => return self.node(template),
+            _ => return self.bad_sub(node),
         };
         let mut variables = Vec::new();
         for pair in own.map(Node::pairs).unwrap_or_default() {
@@ -217,8 +220,8 @@ impl<'a> Resolver<'a, '_> {
 
     fn bad_sub(&mut self, node: &Node) -> Option<Node> {
         let words = "Template error: One or more Fn::Sub intrinsic functions don't specify expected arguments. \
-                     Specify a string as first argument, and an optional second argument to specify a mapping of \
-                     values to replace in the string";
+                     Specify a string as first argument, and an optional second argument to specify a \
+                     mapping of values to replace in the string";
         let message = "`Fn::Sub` takes a text, or a list of a text and a map";
         let told = errors::malformed(node.span, message).outcome(errors::refused(words));
         self.tell(told.help("write the text itself; intrinsics go into the map"));

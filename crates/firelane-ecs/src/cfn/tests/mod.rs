@@ -1,5 +1,8 @@
 //! Templates as they are written, and what comes out of them.
 
+mod arbitrary;
+mod limits;
+
 use firelane_conf::{Severity, SourceId};
 
 use super::*;
@@ -137,7 +140,7 @@ fn functions_give_values() {
     check("!Join ['-', [a, !Ref Image]]", "a-${Image}?");
     check("!Select [1, !Ref Nets]", "b");
     check("!Select ['0', !Split ['/', 'x/y']]", "x");
-    check("!Select [0, !GetAZs '']", "${Fn::Select.0.Fn::GetAZs.}?");
+    check("!Select [0, !GetAZs '']", "${Fn::Select.0.Fn::GetAZs}?");
     check("!Split [',', !Ref Image]", "${Fn::Split.,.Image}?");
     check("!FindInMap [Sizes, prod, Cpu]", "512");
     check("!FindInMap [Sizes, prod, Zones]", "[x y]");
@@ -146,6 +149,10 @@ fn functions_give_values() {
         "${Fn::FindInMap.Sizes.Image.Cpu}?",
     );
     check("!Base64 foo", "Zm9v");
+    check(
+        "!GetStackOutput {StackName: net, OutputName: Vpc}",
+        "${Fn::GetStackOutput.net.Vpc}?",
+    );
     check("!If [IsShop, a, b]", "a");
     check("!If [NotShop, {a: b}, !Ref AWS::NoValue]", "-");
     check("!If [Either, a, b]", "a");
@@ -154,7 +161,7 @@ fn functions_give_values() {
 }
 
 #[test]
-fn mistakes_are_named() {
+fn wrong_names_are_named() {
     let nothing = "there is neither a parameter nor a resource";
     check_error(
         "!Ref Grop",
@@ -192,6 +199,10 @@ fn mistakes_are_named() {
         "`Nets` is a list, a text is expected in `Fn::Sub`",
         "Fn::Join",
     );
+}
+
+#[test]
+fn wrong_attributes_and_circles_are_named() {
     check_error(
         "!GetAtt App.Arn",
         "FL0511",
@@ -223,6 +234,10 @@ fn mistakes_are_named() {
         "the resources `Task` → `Ring` → `Round` → `Ring` name each other in a circle",
         "",
     );
+}
+
+#[test]
+fn wrong_places_in_lists_and_mappings_are_named() {
     check_error(
         "!Select [2, !Ref Nets]",
         "FL0513",
@@ -241,6 +256,10 @@ fn mistakes_are_named() {
         "the mapping `Sizes` has no value for `test`",
         "prod",
     );
+}
+
+#[test]
+fn wrong_arguments_are_named() {
     check_error(
         "!Join [a, b]",
         "FL0512",
@@ -409,6 +428,18 @@ fn values_point_to_resources() {
         Some("Role"),
     );
     check_referenced("[a]", "", None);
+    check_referenced("!Sub ['${X}', {X: !GetAtt Key.Arn}]", "", Some("Key"));
+    check_referenced(
+        "!Sub 'arn:aws:logs:eu-west-1:1:log-group:${Free}'",
+        "",
+        Some("Free"),
+    );
+    check_referenced(
+        "!Join ['', ['arn:aws:kms:', !Ref AWS::Region, ':1:key/', !Ref Key]]",
+        "AWS::KMS::Key",
+        Some("Key"),
+    );
+    check_referenced("!Sub '/ecs/${Free}'", "", None);
 }
 
 #[test]
@@ -484,6 +515,19 @@ fn what_is_wrong_with_sections_is_told() {
     );
 }
 
+/// Scenario: a loop makes resources. Guarantees: a name that it may make is no error.
+#[test]
+fn what_macros_may_make_is_only_warned_about() {
+    let text = "Transform: AWS::LanguageExtensions\nResources:\n  'Fn::ForEach::X': []\n  \
+                T: {Type: AWS::ECS::TaskDefinition, Properties: {A: !Ref MadeX, B: {'Fn::Transform': {}}}}\n";
+    let (template, mut found) = read(text, env());
+    let node = template.properties("T", &mut found);
+    assert_eq!(show(&node), "{A=${MadeX}? B=${Fn::Transform}?}");
+    let got: Vec<_> = found.iter().map(|told| (told.code, told.severity)).collect();
+    let warning = |code| (code, Severity::Warning);
+    assert_eq!(got, [warning("FL0517"), warning("FL0511"), warning("FL0517")]);
+}
+
 /// Guarantees: what is resolved has the place of the intrinsic, a wrong name in a text its own.
 #[test]
 fn places_are_those_of_the_use() {
@@ -502,143 +546,4 @@ fn places_are_those_of_the_use() {
         .take(span.len as usize)
         .collect();
     assert_eq!((span.line, marked.as_str()), (8, "${NO}"));
-}
-
-/// Scenario: each of 40 resources doubles the name of the next. Guarantees: an end, and one error.
-#[test]
-fn growth_is_bounded() {
-    let mut text = "Resources:\n".to_string();
-    for at in 0..40 {
-        let next = at + 1;
-        text += &format!(
-            "  R{at}: {{Type: 'AWS::S3::Bucket', Properties: {{BucketName: !Sub '${{R{next}}}${{R{next}}}'}}}}\n"
-        );
-    }
-    text += "  R40: {Type: 'AWS::S3::Bucket', Properties: {BucketName: x}}\n";
-    let (template, _) = read(&text, env());
-    let mut found = Vec::new();
-    let node = template.properties("R0", &mut found);
-    assert!(node.get("BucketName").unwrap().scalar().unwrap().len() <= resolve::TEXT_MAX);
-    assert!(found.iter().all(|told| told.code == "FL0514"), "{found:?}");
-    assert!(!found.is_empty());
-}
-
-/// Scenario: a chain of 1000 names, a chain of 1000 conditions, 1000 wrong names. Guarantees: no overflow, and
-/// an end of the complaints.
-#[test]
-fn depth_and_findings_are_bounded() {
-    let mut text = "Conditions:\n".to_string();
-    for at in 0..1000 {
-        text += &format!("  C{at}: !Not [!Condition C{}]\n", at + 1);
-    }
-    text += "  C1000: !Equals [a, a]\nResources:\n";
-    for at in 0..1000 {
-        let next = at + 1;
-        text += &format!(
-            "  R{at}: {{Type: 'AWS::S3::Bucket', Properties: {{BucketName: !Ref R{next}, A: !Ref X{at}}}}}\n"
-        );
-    }
-    text += "  R1000: {Type: 'AWS::S3::Bucket'}\n";
-    let (template, mut found) = read(&text, env());
-    assert!(found.iter().all(|told| told.code == "FL0514"));
-    for at in 0..1000 {
-        template.properties(&format!("R{at}"), &mut found);
-    }
-    assert!((100..=202).contains(&found.len()), "{}", found.len());
-}
-
-mod arbitrary {
-    use proptest::prelude::*;
-
-    use super::fuzz_template;
-
-    fn scalar() -> impl Strategy<Value = String> {
-        const WORDS: &[&str] = &[
-            "\"P\"",
-            "\"R\"",
-            "\"S\"",
-            "\"M\"",
-            "\"C\"",
-            "\"D\"",
-            "\"R.Arn\"",
-            "0",
-            "7",
-            "true",
-            "null",
-            "\"\"",
-            "\"${P}-${R.Arn}${!X}${C\"",
-            "\"${AWS::NoValue}${S}${Q}\"",
-            "\"AWS::NoValue\"",
-            "\"AWS::Region\"",
-            "\"{{resolve:ssm:x}}\"",
-            "{\"Ref\": \"P\"}",
-            "{\"Ref\": \"R\"}",
-            "{\"Fn::GetAtt\": \"S.Arn\"}",
-        ];
-        prop::sample::select(WORDS).prop_map(str::to_string)
-    }
-
-    fn value() -> impl Strategy<Value = String> {
-        const FUNCTIONS: &[&str] = &[
-            "Ref",
-            "Fn::Sub",
-            "Fn::Join",
-            "Fn::GetAtt",
-            "Fn::If",
-            "Fn::Select",
-            "Fn::Split",
-            "Fn::FindInMap",
-            "Fn::ImportValue",
-            "Fn::Base64",
-            "Fn::GetAZs",
-            "Fn::Cidr",
-            "Fn::Length",
-            "Fn::ToJsonString",
-            "Fn::Transform",
-            "Fn::Equals",
-            "Fn::And",
-            "Fn::Not",
-            "Condition",
-            "Fn::ForEach::X",
-            "Fn::X",
-            "a",
-        ];
-        scalar().prop_recursive(5, 40, 4, move |inner| {
-            let list =
-                prop::collection::vec(inner.clone(), 0..4).prop_map(|items| format!("[{}]", items.join(",")));
-            let function = prop::sample::select(FUNCTIONS);
-            prop_oneof![
-                list.clone(),
-                (function.clone(), list).prop_map(|(name, list)| format!("{{\"{name}\": {list}}}")),
-                (function.clone(), inner.clone()).prop_map(|(name, one)| format!("{{\"{name}\": {one}}}")),
-                (function, inner.clone(), inner)
-                    .prop_map(|(name, one, two)| format!("{{\"{name}\": {one}, \"Ref\": {two}}}")),
-            ]
-        })
-    }
-
-    proptest! {
-        /// Guarantees: whatever stands where, nothing panics and no intrinsic is left.
-        #[test]
-        fn templates_never_panic(
-            [condition, other, default, name, role, mapped, task] in
-                [value(), value(), value(), value(), value(), value(), value()],
-            kind in prop::sample::select(&["String", "Number", "CommaDelimitedList"][..]),
-        ) {
-            let text = format!(
-                "{{\"Parameters\": {{\"P\": {{\"Type\": \"{kind}\", \"Default\": {default}}}, \"Q\": {default}}}, \
-                 \"Mappings\": {{\"M\": {{\"P\": {{\"R\": {mapped}}}, \"0\": {mapped}}}}}, \
-                 \"Conditions\": {{\"C\": {condition}, \"D\": {other}}}, \"Resources\": {{\
-                 \"R\": {{\"Type\": \"AWS::S3::Bucket\", \"Condition\": \"C\", \"Properties\": {{\"BucketName\": {name}}}}}, \
-                 \"S\": {{\"Type\": \"AWS::IAM::Role\", \"Properties\": {{\"RoleName\": {role}, \"Path\": {name}}}}}, \
-                 \"T\": {{\"Type\": \"AWS::ECS::TaskDefinition\", \"Properties\": {task}}}}}}}"
-            );
-            fuzz_template(text.as_bytes());
-        }
-
-        #[test]
-        fn texts_never_panic(text in ".{0,200}") {
-            fuzz_template(text.as_bytes());
-        }
-    }
 }
