@@ -109,11 +109,12 @@ impl Given {
         let root = source::read(file, text, grammar, &mut found).map_err(|error| vec![*error])?;
         if !matches!(root.value, Value::Map(_)) {
             let message = format!("a context is a map of names and values, this is {}", root.kind());
-            return Err(vec![bad(&root, message)]);
+            return Err(vec![*bad(&root, message)]);
         }
         let mut given = Self::default();
         for pair in root.pairs() {
             if let Err(diagnostic) = given.set(&pair.key.value, &pair.value) {
+                let diagnostic = *diagnostic;
                 found.push(match KEYS.contains(&pair.key.value.as_str()) {
                     true => diagnostic,
                     false => diagnostic.at(pair.key.span),
@@ -124,7 +125,7 @@ impl Given {
         if failed { Err(found) } else { Ok((given, found)) }
     }
 
-    fn set(&mut self, key: &str, node: &Node) -> Result<(), Diagnostic> {
+    fn set(&mut self, key: &str, node: &Node) -> Result<(), Box<Diagnostic>> {
         let text = || match node.value {
             Value::Null => Ok(None),
             _ => node
@@ -175,15 +176,15 @@ impl Given {
                     None => format!("known are {}", KEYS.join(", ")),
                 };
                 let message = format!("unknown key `{other}` in the context");
-                return Err(Diagnostic::warning("FL0509", message).help(help));
+                return Err(Box::new(Diagnostic::warning("FL0509", message).help(help)));
             }
         }
         Ok(())
     }
 }
 
-fn bad(node: &Node, message: impl Into<String>) -> Diagnostic {
-    Diagnostic::error("FL0510", Class::BadValue, message).at(node.span)
+fn bad(node: &Node, message: impl Into<String>) -> Box<Diagnostic> {
+    Box::new(Diagnostic::error("FL0510", Class::BadValue, message).at(node.span))
 }
 
 /// Everything about the place where a task runs, defaults filled in.

@@ -27,3 +27,6 @@ pub mod graph;
 pub mod iam;
 pub mod init;
 pub mod lint;
+
+#[doc(hidden)]
+pub mod fuzz;

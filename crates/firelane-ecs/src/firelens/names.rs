@@ -31,7 +31,7 @@ pub fn is_arn(text: &str) -> bool {
 
 /// Which store a secret is in: `asm` for ARNs of Secrets Manager, else `ssm`.
 pub fn secret_provider(value_from: &str) -> &'static str {
-    match value_from.splitn(4, ':').nth(2) {
+    match value_from.split(':').nth(2) {
         Some("secretsmanager") if value_from.starts_with("arn:") => "asm",
         _ => "ssm",
     }

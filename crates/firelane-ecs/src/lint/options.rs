@@ -283,7 +283,7 @@ impl<'a> User<'a> {
             .collect();
         match others.as_slice() {
             [] => "take it out; docs.fluentbit.io lists the options of each output".to_string(),
-            [first @ .., last] if first.is_empty() => format!("it is an option of {last}"),
+            [only] => format!("it is an option of {only}"),
             all if all.len() > 5 => "it is an option of other outputs, not of this one".to_string(),
             [first @ .., last] => format!("it is an option of {} and {last}", first.join(", ")),
         }
@@ -308,7 +308,7 @@ impl<'a> User<'a> {
             .filter_map(|(key, _)| self.meant(key))
             .collect();
         let given = |option: &&str| self.has(option) || meant.contains(option);
-        for (because, list) in all.filter(|(_, list)| !list.iter().any(|option| given(&option))) {
+        for (because, list) in all.filter(|(_, list)| !list.iter().any(given)) {
             let words: Vec<_> = list.iter().map(|option| format!("`{option}`")).collect();
             let because = because.map_or(String::new(), |option| format!(", because of `{option}`"));
             let message = format!("{} needs {}{because}", self.owner(), words.join(" or "));

@@ -40,11 +40,8 @@ pub fn explicit(container: &Container) -> Vec<Wait> {
 ///
 /// With several routers the agent takes the last one here (and the first one for the configuration).
 pub fn implicit(task: &TaskDefinition, container: &Container) -> Vec<Wait> {
-    let routers = task
-        .containers
-        .iter()
-        .filter(|other| other.firelens_configuration.is_some());
-    let Some(router) = routers.last() else {
+    let mut backwards = task.containers.iter().rev();
+    let Some(router) = backwards.find(|other| other.firelens_configuration.is_some()) else {
         return Vec::new();
     };
     let free = router.predecessors().next().is_none();

@@ -50,3 +50,18 @@ fn parsers() {
 fn yaml() {
     replay("yaml", firelane_conf::fuzz_yaml);
 }
+
+#[test]
+fn source() {
+    replay("source", firelane_ecs::source::fuzz_source);
+}
+
+#[test]
+fn taskdef() {
+    replay("taskdef", firelane_ecs::fuzz::fuzz_taskdef);
+}
+
+#[test]
+fn template() {
+    replay("template", firelane_ecs::cfn::fuzz_template);
+}
