@@ -18,7 +18,9 @@ fn loaded(text: &str, grammar: Grammar) -> Loaded {
 /// If a definition that passes the checks does not render, or if printing and reading it again changes it.
 #[doc(hidden)]
 pub fn fuzz_taskdef(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
     for grammar in [Grammar::Json, Grammar::Yaml] {
         let loaded = loaded(text, grammar);
         if let Some(task) = &loaded.task {
@@ -40,7 +42,10 @@ fn everything(loaded: &Loaded, task: &TaskDefinition) {
     let passes = !loaded.failed() && found.iter().all(|d| d.severity != Severity::Error);
     let generated = firelens::generate(task, &context);
     let nothing_to_do = task.router().is_none() && task.users().next().is_none();
-    assert!(!passes || nothing_to_do || generated.is_ok(), "passes, but does not render");
+    assert!(
+        !passes || nothing_to_do || generated.is_ok(),
+        "passes, but does not render"
+    );
     if let Ok(generated) = generated {
         let text = render::text(&generated);
         assert!(text.starts_with('\n') && text.ends_with('\n'));
@@ -58,8 +63,17 @@ fn everything(loaded: &Loaded, task: &TaskDefinition) {
 pub(crate) fn reads_back(task: &TaskDefinition) {
     let printed = task.to_json();
     // Texts that only the deployment can fill stand where numbers belong.
-    let again = load(SourceId(1), &printed.to_string(), Grammar::Json, &Options::default());
+    let again = load(
+        SourceId(1),
+        &printed.to_string(),
+        Grammar::Json,
+        &Options::default(),
+    );
     if let (Some(again), false) = (&again.task, again.failed()) {
-        assert_eq!(again.to_json(), printed, "reading back what was printed changes it");
+        assert_eq!(
+            again.to_json(),
+            printed,
+            "reading back what was printed changes it"
+        );
     }
 }

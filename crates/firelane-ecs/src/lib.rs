@@ -30,3 +30,6 @@ pub mod lint;
 
 #[doc(hidden)]
 pub mod fuzz;
+
+#[cfg(test)]
+mod properties;

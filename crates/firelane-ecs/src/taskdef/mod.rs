@@ -324,6 +324,11 @@ impl TaskDefinition {
 
     /// As the body of `RegisterTaskDefinition`; parts that only the deployment knows stand in it as `${…}`.
     pub fn to_json(&self) -> serde_json::Value {
-        field::print_object(self)
+        let mut json = field::print_object(self);
+        if let Some(map) = json.as_object_mut() {
+            // It is what makes a text a task definition.
+            map.entry("containerDefinitions").or_insert_with(|| serde_json::json!([]));
+        }
+        json
     }
 }
