@@ -6,6 +6,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::cmd;
 use crate::cmd::check::{Checks, Format};
+use crate::cmd::iam::IamArgs;
+use crate::cmd::init::InitArgs;
 use crate::cmd::render::{Picture, What};
 use crate::cmd::task::TaskArgs;
 use crate::compat::RouterArgs;
@@ -56,6 +58,17 @@ enum Command {
         #[command(flatten)]
         task: Box<TaskArgs>,
     },
+    /// Print the least-privilege policies of a task's two roles, or compare one with a live policy.
+    Iam {
+        /// Task definition or template.
+        file: PathBuf,
+        #[command(flatten)]
+        wanted: Box<IamArgs>,
+        #[command(flatten)]
+        task: Box<TaskArgs>,
+    },
+    /// Write a task definition with a log router, or add one to a definition that is there.
+    Init(Box<InitArgs>),
     /// List the plugins, or show the properties of one.
     Plugins {
         #[command(subcommand)]
@@ -192,6 +205,8 @@ pub(crate) fn run() -> Exit {
             };
             cmd::render::run(&file, &task, what)
         }
+        Command::Iam { file, wanted, task } => cmd::iam::run(&file, &task, &wanted),
+        Command::Init(args) => cmd::init::run(*args),
         Command::Plugins { show: None } => cmd::plugins::list(),
         Command::Plugins {
             show: Some(Show::Show { name }),

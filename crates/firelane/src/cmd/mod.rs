@@ -1,6 +1,8 @@
 //! One file per command.
 
 pub(crate) mod check;
+pub(crate) mod iam;
+pub(crate) mod init;
 pub(crate) mod plugins;
 pub(crate) mod render;
 pub(crate) mod router;

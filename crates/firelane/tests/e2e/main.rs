@@ -11,6 +11,7 @@
 mod bad_input;
 mod cli;
 mod clients;
+mod control;
 mod corpus;
 mod examples;
 mod hostile;
