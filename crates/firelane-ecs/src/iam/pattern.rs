@@ -5,8 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-/// Most positions that one comparison looks at; beyond that it says no. Patterns of real policies take less
-/// than a hundredth.
+/// Most positions that one comparison looks at; beyond that it says no.
 const WORK_MAX: usize = 1 << 21;
 
 /// Longest text of a pattern, in bytes: what IAM takes for an ARN
