@@ -1,9 +1,9 @@
 //! Where boxes and arrows of a graph lie: columns from left to right, containers without the router below.
 //!
-//! A box stands one column behind the last that leads to it, ends stand in the last column. An arrow over several
-//! columns gets a lane of its own in each column between, so it crosses no box. Columns are sorted by the middle of
-//! their neighbours, before and behind by turns, then rows are moved towards them; without a reason to move,
-//! containers stand in the order of the task.
+//! A box stands one column behind the last that leads to it, ends stand in the last column. An arrow over
+//! several columns gets a lane of its own in each column between, so it crosses no box. Columns are sorted
+//! by the middle of their neighbours, before and behind by turns, then rows are moved towards them; without
+//! a reason to move, containers stand in the order of the task.
 
 use std::cmp::Ordering;
 
@@ -261,8 +261,8 @@ impl<'a> Placing<'a> {
         self.shift(true, if self.has_router() { bottom } else { bottom - GAP });
     }
 
-    /// Moves each box of a column towards the middle of its neighbours: as near as all of them together can be
-    /// without touching (least squares).
+    /// Moves each box of a column towards the middle of its neighbours: as near as all of them together can
+    /// be without touching (least squares).
     fn settle(&mut self, column: &[usize], forward: bool) {
         let middle = |&slot: &usize| {
             let Rect { y, h, .. } = self.slots[slot].rect;
@@ -273,7 +273,7 @@ impl<'a> Placing<'a> {
             mean(near.map(|rect| rect.y + rect.h / 2.0)).map_or(y, |middle| middle - h / 2.0)
         };
         let wanted: Vec<f64> = column.iter().map(middle).collect();
-        // Runs of boxes that touch: where the first starts, the sum of what its boxes want, how many they are.
+        // Runs of boxes that touch: where the first starts, the sum of what all want, how many they are.
         let mut runs: Vec<(f64, f64, f64)> = Vec::new();
         let mut offset = 0.0;
         for (&slot, wanted) in column.iter().zip(wanted) {

@@ -109,15 +109,16 @@ fn styles(out: &mut String, graph: &Graph) {
 }
 
 fn text(lines: &[String]) -> String {
-    let lines: Vec<_> = lines.iter().map(|line| escaped(line)).collect();
+    let lines = lines.iter().map(|line| escaped(line));
+    let lines: Vec<_> = lines.filter(|line| !line.trim().is_empty()).collect();
     let text = lines.join("<br/>");
     // Mermaid takes no empty text.
     if text.is_empty() { " ".to_string() } else { text }
 }
 
-/// A text that Mermaid takes as nothing else, in quotes. Beside what ends a quoted text these have a meaning to it:
-/// `%%{` opens a directive, a backtick Markdown, `$$` a formula, a leading `-` or `1.` a list; and a `;` gets lost
-/// behind `style…:…#`.
+/// A text that Mermaid takes as nothing else, in quotes. Beside what ends a quoted text these have a
+/// meaning to it: `%%{` opens a directive, a backtick Markdown, `$$` a formula, a leading `-` or `1.` a
+/// list; and a `;` gets lost behind `style…:…#`.
 fn escaped(text: &str) -> String {
     let text = shown(text, LINE_MAX);
     let wary = text.contains("style") || text.contains("classDef");

@@ -5,10 +5,10 @@
 //!     └──▶ the destination of another log driver
 //! ```
 //!
-//! Filters stand in one box for each tag, not as shared boxes: behind a shared one nobody could tell which tag
-//! leads to which output. Boxes with equal filters and equal ends are one. A dashed edge is a perhaps: a
-//! `Match_Regex`, a tag that only the running task knows, a file that was not read. Not here: whether a plugin
-//! exists, `processors` of YAML, `[STREAM_TASK]`. Values of secret options never stand in a graph.
+//! Filters stand in one box for each tag, not as shared boxes: behind a shared one nobody could tell which
+//! tag leads to which output. Boxes with equal filters and equal ends are one. A dashed edge is a perhaps:
+//! a `Match_Regex`, a tag that only the running task knows, a file that was not read. Not here: whether a
+//! plugin exists, `processors` of YAML, `[STREAM_TASK]`. Values of secret options never stand in a graph.
 
 mod label;
 mod layout;
@@ -88,8 +88,8 @@ pub struct Edge {
 
 /// Draws up the route map of a task.
 ///
-/// `config` is the file that the generated configuration includes, read; without it the file is a box of its own.
-/// A file for Fluentd always is.
+/// `config` is the file that the generated configuration includes, read; without it the file is a box of
+/// its own. A file for Fluentd always is.
 pub fn build(
     task: &TaskDefinition,
     context: &Context,
@@ -138,8 +138,8 @@ impl Graph {
     }
 }
 
-/// A line of text without what a terminal, XML or a reader's eye could trip over: control characters and marks of
-/// writing direction become blanks; what is longer than `most` characters loses its middle.
+/// A line of text without what a terminal, XML or a reader's eye could trip over: control characters and
+/// marks of writing direction become blanks; what is longer than `most` characters loses its middle.
 fn shown(text: &str, most: usize) -> String {
     cut(text, most, most.saturating_sub(1) / 2)
 }

@@ -91,7 +91,7 @@ impl Matching {
     /// Whether it matches a tag.
     pub(super) fn fits(&self, tag: &Tag) -> Fit {
         if let Some(pattern) = &self.pattern {
-            // A star of the tag can only have met a star of the pattern: then all that it may stand for fits too.
+            // A star of the tag can only have met one of the pattern: all that it may stand for fits too.
             if pattern.matches_bytes(tag.glob.as_bytes()) {
                 return Fit::Yes;
             }
@@ -157,8 +157,8 @@ pub(super) fn rules(section: &Section) -> Vec<Rule> {
 }
 
 impl Rule {
-    /// The tag it gives to records that had `tag`; `giver` is its filter. `$TAG` is known, other variables are not:
-    /// each ends at a dot, blank or comma, a capture (`$1`) and `$TAG[…]` right behind themselves.
+    /// The tag it gives to records that had `tag`; `giver` is its filter. `$TAG` is known, other variables
+    /// are not: each ends at a dot, blank or comma, a capture (`$1`) and `$TAG[…]` right behind themselves.
     pub(super) fn apply(&self, tag: &Tag, giver: usize) -> Tag {
         let (mut text, mut glob) = (String::new(), String::new());
         let mut rest = self.new_tag.as_str();

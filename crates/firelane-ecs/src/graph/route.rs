@@ -316,20 +316,20 @@ impl Route {
         let (mut lines, mut ends) = (Vec::new(), Vec::new());
         let mut given = Vec::new();
         for (index, filter) in self.filters.iter().enumerate() {
-            let condition = match filter.matching.fits(tag) {
+            let (condition, sure) = match filter.matching.fits(tag) {
                 Fit::No => continue,
                 _ if tag.giver == Some(index) => continue,
-                Fit::Yes => String::new(),
-                Fit::Perhaps(condition) => format!(" (if {condition})"),
+                Fit::Yes => (String::new(), true),
+                Fit::Perhaps(condition) => (format!(" (if {condition})"), false),
             };
             lines.push(format!("{}{condition}", filter.line));
             let rules = filter.rules.iter();
-            given.extend(rules.map(|rule| (rule.apply(tag, index), rule.label.clone())));
+            given.extend(rules.map(|rule| (rule.apply(tag, index), sure, rule.label.clone())));
         }
         let rewritten = !given.is_empty();
-        for (tag, label) in given.into_iter().filter(|_| depth < REWRITES_MAX) {
+        for (tag, sure, label) in given.into_iter().filter(|_| depth < REWRITES_MAX) {
             if let Some(to) = self.tag(tag, depth + 1, faint) {
-                ends.push((to, true, Some(label)));
+                ends.push((to, sure, Some(label)));
             }
         }
         self.outputs(tag, &mut ends, rewritten);
@@ -371,6 +371,11 @@ impl Route {
     fn finish(&mut self) {
         let graph = &mut self.graph;
         graph.edges.sort_by_key(|edge| edge.from);
+        if self.tags.len() >= TAGS_MAX {
+            graph
+                .router
+                .push(format!("only the first {TAGS_MAX} tags are followed"));
+        }
         let mut reached = vec![false; graph.nodes.len()];
         for edge in &graph.edges {
             reached[edge.to] |= !graph.nodes[edge.from].faint;

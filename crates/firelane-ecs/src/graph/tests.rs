@@ -208,6 +208,32 @@ fn a_file_that_was_not_read_is_a_box_and_nothing_is_called_lost() {
 }
 
 #[test]
+fn a_tag_without_output_is_lost_and_drawn_red() {
+    let task = MULTI
+        .replace("Name: kinesis_firehose, ", "")
+        .replace("delivery_stream: my-stream, ", "");
+    let task = task.replace("{region: us-west-2, retry_limit: '2'}", "{}");
+    let graph = graph(&task, None);
+    let lost = |edge: &&Edge| graph.nodes[edge.to].kind == Kind::Lost;
+    let lost: Vec<_> = graph.edges.iter().filter(lost).collect();
+    assert!(lost.len() == 1 && lost[0].sure, "{:#?}", routes(&graph));
+    assert!(svg(&graph).contains("fl-edge-lost\""));
+    assert!(mermaid(&graph).contains("linkStyle"));
+}
+
+#[test]
+fn a_log_option_replaces_the_match_of_its_output() {
+    let graph = graph(&MULTI.replace("retry_limit: '2'", "match: 'web*'"), None);
+    let routes = routes(&graph);
+    let want = "ECS metadata -> Amazon Data Firehose/my-stream";
+    assert!(routes.contains(&want.to_string()), "{routes:#?}");
+    assert!(
+        routes.contains(&"ECS metadata -> no output: lost".to_string()),
+        "{routes:#?}"
+    );
+}
+
+#[test]
 fn secrets_do_not_stand_in_a_graph() {
     let graph = graph(OWN_FILE, Some(EXTRA));
     assert!(!svg(&graph).contains("0123</") && !mermaid(&graph).contains("api_key"));
@@ -233,11 +259,16 @@ fn an_output_of_the_own_file_gets_every_tag_that_fits_also_twice() {
 
 #[test]
 fn endless_rewriting_ends() {
-    let rules =
-        "[FILTER]\n Name rewrite_tag\n Match *\n Rule $log ^a a.$TAG false\n Rule $log ^b b.$TAG false\n";
-    let config = rules.repeat(3);
+    let rules: String = ('a'..='m')
+        .map(|c| format!(" Rule $log ^{c} {c}.$TAG false\n"))
+        .collect();
+    let config = format!("[FILTER]\n Name rewrite_tag\n Match *\n{rules}").repeat(2);
     let graph = graph(OWN_FILE, Some(&config));
     assert!(graph.nodes.len() < 5000);
+    assert_eq!(
+        graph.router.last().unwrap(),
+        "only the first 1000 tags are followed"
+    );
     check_layout(&graph);
 }
 
@@ -252,7 +283,7 @@ fn overlap(a: &Rect, b: &Rect) -> bool {
     a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h
 }
 
-/// No two boxes share a place, no arrow goes through a box, all lies within the picture and text within its box.
+/// No two boxes share a place, no arrow goes straight through one, all lies within the picture.
 #[track_caller]
 fn check_layout(graph: &Graph) {
     let Layout {
