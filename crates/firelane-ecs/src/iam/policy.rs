@@ -147,6 +147,32 @@ pub fn parse_policy(file: SourceId, text: &str) -> Result<Policy, Vec<Diagnostic
     Ok(policy)
 }
 
+impl Policy {
+    /// Adds the statements of a document that is read already, of a template for example.
+    ///
+    /// # Errors
+    /// What breaks the grammar of policies.
+    pub fn add(&mut self, document: &Node) -> Result<(), Vec<Diagnostic>> {
+        let mut found = Vec::new();
+        self::document(document, self, &mut found);
+        if found.is_empty() { Ok(()) } else { Err(found) }
+    }
+
+    /// Adds a statement that allows actions on everything.
+    pub fn allow(&mut self, actions: &[&str], span: Span) {
+        let spanned = |text: &&str| Spanned::new((*text).to_string(), span);
+        let selector = |patterns| Selector { not: false, patterns };
+        self.statements.push(Stated {
+            sid: None,
+            effect: Effect::Allow,
+            actions: selector(actions.iter().map(spanned).collect()),
+            resources: selector(vec![spanned(&"*")]),
+            conditional: false,
+            span,
+        });
+    }
+}
+
 fn document(node: &Node, policy: &mut Policy, found: &mut Vec<Diagnostic>) {
     if let Some(statements) = node.get("Statement") {
         match &statements.value {

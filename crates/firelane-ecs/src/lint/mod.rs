@@ -7,6 +7,7 @@
 mod config;
 mod firelens_options;
 mod options;
+mod roles;
 mod secrets;
 mod security_groups;
 
@@ -89,6 +90,10 @@ pub static RULES: &[Rule] = &[
     Rule {
         name: "options",
         check: options::check,
+    },
+    Rule {
+        name: "roles",
+        check: roles::check,
     },
     Rule {
         name: "secrets",

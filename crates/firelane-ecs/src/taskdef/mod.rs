@@ -327,7 +327,8 @@ impl TaskDefinition {
         let mut json = field::print_object(self);
         if let Some(map) = json.as_object_mut() {
             // It is what makes a text a task definition.
-            map.entry("containerDefinitions").or_insert_with(|| serde_json::json!([]));
+            map.entry("containerDefinitions")
+                .or_insert_with(|| serde_json::json!([]));
         }
         json
     }

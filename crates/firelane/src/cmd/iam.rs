@@ -118,7 +118,10 @@ fn compare(path: &Path, needs: &Needs, wanted: &IamArgs, sources: &mut Sources) 
     let text = match RealFiles.read(path) {
         Ok(text) => text,
         Err(error) => {
-            say::line(&format!("error[FL0015]: cannot read the policy `{}`: {error}", path.display()));
+            say::line(&format!(
+                "error[FL0015]: cannot read the policy `{}`: {error}",
+                path.display()
+            ));
             return Exit::NoInput;
         }
     };
@@ -150,14 +153,22 @@ fn told(diff: &Diff, sources: &Sources) -> String {
             },
             Why::BareLogGroup => ": the policy names the group without `:*` behind it".to_string(),
         };
-        out.push_str(&format!("missing  {} on {}{why}\n", missing.action, missing.resource));
+        out.push_str(&format!(
+            "missing  {} on {}{why}\n",
+            missing.action, missing.resource
+        ));
         for reason in &missing.reasons {
             out.push_str(&format!("         needed by {}\n", because(reason, sources)));
         }
     }
     for excess in &diff.excess {
-        let place = sources.place(excess.span).map_or(String::new(), |place| format!(" ({place})"));
-        out.push_str(&format!("excess   {} on {}{place}\n", excess.action, excess.resource));
+        let place = sources
+            .place(excess.span)
+            .map_or(String::new(), |place| format!(" ({place})"));
+        out.push_str(&format!(
+            "excess   {} on {}{place}\n",
+            excess.action, excess.resource
+        ));
         match excess.needed.as_slice() {
             [] => out.push_str("         nothing of it is needed\n"),
             needed => {

@@ -89,7 +89,10 @@ pub(crate) fn run(args: InitArgs) -> Exit {
     let text = match RealFiles.read(&path) {
         Ok(text) => text,
         Err(error) => {
-            say::line(&format!("error[FL0016]: cannot read `{}`: {error}", path.display()));
+            say::line(&format!(
+                "error[FL0016]: cannot read `{}`: {error}",
+                path.display()
+            ));
             return Exit::NoInput;
         }
     };
@@ -118,15 +121,26 @@ fn save(path: &Path, before: &str, text: &str, notes: &[String]) -> Exit {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = path.with_file_name(format!(".{name}.firelane-{}", std::process::id()));
     let written = std::fs::write(&beside, text)
-        .and_then(|()| Ok(std::fs::set_permissions(&beside, std::fs::metadata(path)?.permissions())?))
+        .and_then(|()| {
+            Ok(std::fs::set_permissions(
+                &beside,
+                std::fs::metadata(path)?.permissions(),
+            )?)
+        })
         .and_then(|()| std::fs::rename(&beside, std::fs::canonicalize(path)?));
     if let Err(error) = written {
         // What could not be renamed is of no use.
         let _ = std::fs::remove_file(&beside);
-        say::line(&format!("error[FL0017]: cannot write `{}`: {error}", path.display()));
+        say::line(&format!(
+            "error[FL0017]: cannot write `{}`: {error}",
+            path.display()
+        ));
         return Exit::Open;
     }
     notes.iter().for_each(|note| say::line(&format!("note: {note}")));
-    say::line(&format!("{}: written; `firelane check` tells what is left", path.display()));
+    say::line(&format!(
+        "{}: written; `firelane check` tells what is left",
+        path.display()
+    ));
     Exit::Ok
 }
