@@ -60,7 +60,6 @@ impl Plan {
         let node = place.task().and_then(|path| editor.at(path));
         let task = Task::read(node, list, place.form);
         let template = place.resource.is_some();
-        let facts = task.facts(request, template);
         let mode = task.mode(request.launch_type);
         let mut faults = Vec::new();
         let router = router(
@@ -73,6 +72,7 @@ impl Plan {
             Some(router) => users(&task, request, list, router, &mut faults),
             None => Vec::new(),
         };
+        let facts = task.facts(request, template, users.len());
         let chosen = output::choose(request, &facts).unwrap_or_else(|more| {
             faults.extend(more);
             Chosen::default()

@@ -25,6 +25,9 @@ use crate::taskdef::{Form, Loaded, Options, load};
 use output::Facts;
 use shape::Mode;
 
+/// MiB of a new task.
+const TASK_MEMORY: i64 = 512;
+
 /// The kind of router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Kind {
@@ -132,6 +135,8 @@ pub fn create(request: &Request) -> Result<Written, Vec<Diagnostic>> {
         family: Some(family.to_string()),
         region: Json::String(region.clone()),
         default_region: request.region.is_none(),
+        memory: Some(TASK_MEMORY),
+        users: containers.len(),
     };
     let chosen = match output::choose(request, &facts) {
         Ok(chosen) => chosen,
@@ -203,7 +208,7 @@ fn definition(
     task.insert("networkMode".into(), network.into());
     task.insert("requiresCompatibilities".into(), json!([launch.name()]));
     task.insert("cpu".into(), "256".into());
-    task.insert("memory".into(), "512".into());
+    task.insert("memory".into(), TASK_MEMORY.to_string().into());
     task.insert("containerDefinitions".into(), Json::Array(all));
     Json::Object(task)
 }

@@ -244,9 +244,13 @@ impl<'a> Task<'a> {
             .unwrap_or_default()
     }
 
+    fn memory(&self) -> Option<i64> {
+        mebibytes(self.own("memory")?.known()?)
+    }
+
     /// MiB of the task, and of its containers together, if all is known.
     pub(super) fn room(&self) -> Option<(i64, i64)> {
-        let task = mebibytes(self.own("memory")?.known()?)?;
+        let task = self.memory()?;
         let of = |container: &Container<'a>| {
             let keys = ["memoryReservation", "memory"].iter();
             let mut all =
@@ -287,7 +291,7 @@ impl<'a> Task<'a> {
     }
 
     /// What outputs need to know. In a template the stack says where it is.
-    pub(super) fn facts(&self, request: &Request, template: bool) -> Facts {
+    pub(super) fn facts(&self, request: &Request, template: bool, users: usize) -> Facts {
         let family = self.own("family").and_then(Node::known);
         let first = || {
             let router = |container: &&Container<'a>| self.routers().any(|it| it.index == container.index);
@@ -311,6 +315,8 @@ impl<'a> Task<'a> {
             group,
             region,
             default_region,
+            memory: self.memory(),
+            users,
         }
     }
 

@@ -9,9 +9,13 @@ use serde_json::Value as Json;
 use super::{Kind, Request, fault};
 use crate::destinations;
 
-/// Entries that Docker keeps while the router is away. Today's Docker counts records of at most 16 KiB in the
-/// task's memory; at 1 KiB a line this is 64 MiB. Its own default of 1048576 could take all there is.
-const BUFFER_LIMIT: &str = "65536";
+/// Most entries that Docker is told to keep while the router is away; its own default, 1048576, could take all
+/// memory there is.
+const BUFFER_LIMIT_MAX: i64 = 65_536;
+/// Fewest; a burst must fit.
+const BUFFER_LIMIT_MIN: i64 = 4_096;
+/// Longest record that Docker makes of a line, as a part of a MiB.
+const LINES_IN_MIB: i64 = 64;
 /// Options that the agent takes for itself.
 const AGENT: [&str; 3] = ["include-pattern", "exclude-pattern", BUFFER_OPTION];
 const BUFFER_OPTION: &str = "log-driver-buffer-limit";
@@ -29,6 +33,23 @@ pub(super) struct Facts {
     pub(super) region: Json,
     /// Whether nobody said which region.
     pub(super) default_region: bool,
+    /// Its memory in MiB, if the file says it.
+    pub(super) memory: Option<i64>,
+    /// How many containers send to the router.
+    pub(super) users: usize,
+}
+
+impl Facts {
+    /// The limit of each container's buffer in Docker: today's Docker counts records, which the task's memory
+    /// must hold even if each is as long as can be.
+    fn buffer_limit(&self) -> String {
+        let users = i64::try_from(self.users).unwrap_or(i64::MAX).max(1);
+        let memory = self.memory.unwrap_or(i64::MAX).max(0);
+        let limit = memory.saturating_mul(LINES_IN_MIB) / users;
+        let limit = limit.clamp(BUFFER_LIMIT_MIN, BUFFER_LIMIT_MAX);
+        // A round number: the power of two below.
+        (1_i64 << limit.ilog2()).to_string()
+    }
 }
 
 /// What goes into a log configuration.
@@ -105,7 +126,9 @@ pub(super) fn choose(request: &Request, facts: &Facts) -> Result<Chosen, Vec<Dia
     match chosen {
         Some(mut chosen) if faults.is_empty() => {
             if !given.has(BUFFER_OPTION) {
-                chosen.options.push((BUFFER_OPTION.into(), BUFFER_LIMIT.into()));
+                chosen
+                    .options
+                    .push((BUFFER_OPTION.into(), facts.buffer_limit().into()));
             }
             Ok(chosen)
         }
