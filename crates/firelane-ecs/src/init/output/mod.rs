@@ -9,8 +9,8 @@ use serde_json::Value as Json;
 use super::{Kind, Request, fault};
 use crate::destinations;
 
-/// Most entries that Docker is told to keep while the router is away; its own default, 1048576, could take all
-/// memory there is.
+/// Most entries that Docker is told to keep while the router is away; its own default, 1048576, could take
+/// all memory there is.
 const BUFFER_LIMIT_MAX: i64 = 65_536;
 /// Fewest; a burst must fit.
 const BUFFER_LIMIT_MIN: i64 = 4_096;
