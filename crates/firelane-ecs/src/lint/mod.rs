@@ -4,6 +4,11 @@
 //! lets others in under conditions; a *note* is what only the deployment can tell. Each says what comes of it and
 //! how to mend it.
 
+mod shared;
+
+mod names;
+mod quota;
+
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -71,7 +76,16 @@ pub struct Rule {
 }
 
 /// Every group of rules, by name.
-pub static RULES: &[Rule] = &[];
+pub static RULES: &[Rule] = &[
+    Rule {
+        name: "names",
+        check: names::check,
+    },
+    Rule {
+        name: "quota",
+        check: quota::check,
+    },
+];
 
 /// Runs all rules; what is found comes in the order of the text, errors first in each place.
 pub fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
