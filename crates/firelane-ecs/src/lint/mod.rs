@@ -7,7 +7,9 @@
 mod shared;
 
 mod names;
+mod network;
 mod quota;
+mod variables;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -82,8 +84,16 @@ pub static RULES: &[Rule] = &[
         check: names::check,
     },
     Rule {
+        name: "network",
+        check: network::check,
+    },
+    Rule {
         name: "quota",
         check: quota::check,
+    },
+    Rule {
+        name: "variables",
+        check: variables::check,
     },
 ];
 
