@@ -6,6 +6,8 @@
 
 mod shared;
 
+mod buffers;
+mod memory;
 mod names;
 mod network;
 mod quota;
@@ -79,6 +81,14 @@ pub struct Rule {
 
 /// Every group of rules, by name.
 pub static RULES: &[Rule] = &[
+    Rule {
+        name: "buffers",
+        check: buffers::check,
+    },
+    Rule {
+        name: "memory",
+        check: memory::check,
+    },
     Rule {
         name: "names",
         check: names::check,
