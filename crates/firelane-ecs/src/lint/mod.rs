@@ -7,6 +7,7 @@
 mod shared;
 
 mod buffers;
+mod dependencies;
 mod memory;
 mod names;
 mod network;
@@ -84,6 +85,10 @@ pub static RULES: &[Rule] = &[
     Rule {
         name: "buffers",
         check: buffers::check,
+    },
+    Rule {
+        name: "dependencies",
+        check: dependencies::check,
     },
     Rule {
         name: "memory",
