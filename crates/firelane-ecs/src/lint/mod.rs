@@ -8,6 +8,7 @@ mod shared;
 
 mod buffers;
 mod dependencies;
+mod health;
 mod memory;
 mod names;
 mod network;
@@ -89,6 +90,10 @@ pub static RULES: &[Rule] = &[
     Rule {
         name: "dependencies",
         check: dependencies::check,
+    },
+    Rule {
+        name: "health",
+        check: health::check,
     },
     Rule {
         name: "memory",
