@@ -13,6 +13,7 @@ mod memory;
 mod names;
 mod network;
 mod quota;
+mod router;
 mod variables;
 
 #[cfg(test)]
@@ -110,6 +111,10 @@ pub static RULES: &[Rule] = &[
     Rule {
         name: "quota",
         check: quota::check,
+    },
+    Rule {
+        name: "router",
+        check: router::check,
     },
     Rule {
         name: "variables",
