@@ -10,6 +10,7 @@ mod buffers;
 mod dependencies;
 mod health;
 mod memory;
+mod mounts;
 mod names;
 mod network;
 mod quota;
@@ -99,6 +100,10 @@ pub static RULES: &[Rule] = &[
     Rule {
         name: "memory",
         check: memory::check,
+    },
+    Rule {
+        name: "mounts",
+        check: mounts::check,
     },
     Rule {
         name: "names",
