@@ -8,6 +8,7 @@ mod shared;
 
 mod buffers;
 mod dependencies;
+mod drivers;
 mod health;
 mod memory;
 mod mounts;
@@ -92,6 +93,10 @@ pub static RULES: &[Rule] = &[
     Rule {
         name: "dependencies",
         check: dependencies::check,
+    },
+    Rule {
+        name: "drivers",
+        check: drivers::check,
     },
     Rule {
         name: "health",
