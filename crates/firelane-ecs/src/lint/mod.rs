@@ -14,6 +14,7 @@ mod memory;
 mod mounts;
 mod names;
 mod network;
+mod platform;
 mod quota;
 mod router;
 mod variables;
@@ -117,6 +118,10 @@ pub static RULES: &[Rule] = &[
     Rule {
         name: "network",
         check: network::check,
+    },
+    Rule {
+        name: "platform",
+        check: platform::check,
     },
     Rule {
         name: "quota",
