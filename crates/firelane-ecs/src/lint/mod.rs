@@ -4,12 +4,26 @@
 //! lets others in under conditions; a *note* is what only the deployment can tell. Each says what comes of it and
 //! how to mend it.
 
+mod shared;
+
+mod buffers;
 mod config;
+mod dependencies;
+mod drivers;
 mod firelens_options;
+mod health;
+mod memory;
+mod mounts;
+mod names;
+mod network;
 mod options;
+mod platform;
+mod quota;
 mod roles;
+mod router;
 mod secrets;
 mod security_groups;
+mod variables;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -80,20 +94,64 @@ pub struct Rule {
 /// Every group of rules, by name.
 pub static RULES: &[Rule] = &[
     Rule {
+        name: "buffers",
+        check: buffers::check,
+    },
+    Rule {
         name: "config",
         check: config::check,
+    },
+    Rule {
+        name: "dependencies",
+        check: dependencies::check,
+    },
+    Rule {
+        name: "drivers",
+        check: drivers::check,
     },
     Rule {
         name: "firelens_options",
         check: firelens_options::check,
     },
     Rule {
+        name: "health",
+        check: health::check,
+    },
+    Rule {
+        name: "memory",
+        check: memory::check,
+    },
+    Rule {
+        name: "mounts",
+        check: mounts::check,
+    },
+    Rule {
+        name: "names",
+        check: names::check,
+    },
+    Rule {
+        name: "network",
+        check: network::check,
+    },
+    Rule {
         name: "options",
         check: options::check,
     },
     Rule {
+        name: "platform",
+        check: platform::check,
+    },
+    Rule {
+        name: "quota",
+        check: quota::check,
+    },
+    Rule {
         name: "roles",
         check: roles::check,
+    },
+    Rule {
+        name: "router",
+        check: router::check,
     },
     Rule {
         name: "secrets",
@@ -102,6 +160,10 @@ pub static RULES: &[Rule] = &[
     Rule {
         name: "security_groups",
         check: security_groups::check,
+    },
+    Rule {
+        name: "variables",
+        check: variables::check,
     },
 ];
 

@@ -62,7 +62,7 @@ pub(crate) fn run(args: InitArgs) -> Exit {
         match init::parse_option(argument) {
             Ok(option) => options.push(option),
             Err(error) => {
-                report::print(&[error], &sources);
+                report::print(&[*error], &sources);
                 return Exit::Usage;
             }
         }
