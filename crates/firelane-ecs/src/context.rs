@@ -224,6 +224,8 @@ pub struct Context {
 
 /// A task id of the form that ECS gives.
 const TASK_ID: &str = "0123456789abcdef0123456789abcdef";
+/// The region where nothing tells another.
+pub const DEFAULT_REGION: &str = "us-east-1";
 /// The account of AWS's own examples.
 pub const EXAMPLE_ACCOUNT: &str = "123456789012";
 
@@ -237,7 +239,7 @@ impl Context {
             .or(task.arn.as_ref().and_then(Text::known));
         let region = given.region.clone();
         let region = region.or_else(|| arn.and_then(|arn| arn_part(arn, 3)));
-        let region = region.unwrap_or_else(|| "us-east-1".into());
+        let region = region.unwrap_or_else(|| DEFAULT_REGION.into());
         let account = given.account.clone().or_else(|| account(&given, task));
         let launch_type = given.launch_type.unwrap_or_else(|| launch_type(task));
         let cluster = given

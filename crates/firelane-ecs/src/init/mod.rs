@@ -129,12 +129,20 @@ pub fn create(request: &Request) -> Result<Written, Vec<Diagnostic>> {
     }
     let family = request.family.as_deref().unwrap_or(containers[0]);
     let mut faults = bad_names(&containers, family);
-    let region = request.region.clone().unwrap_or_else(|| "us-east-1".into());
+    let option = request
+        .options
+        .iter()
+        .find(|(key, _)| key.eq_ignore_ascii_case("region"));
+    let given = request
+        .region
+        .clone()
+        .or_else(|| option.map(|(_, value)| value.clone()));
+    let region = given.clone().unwrap_or_else(|| "us-east-1".into());
     let facts = Facts {
         group: Json::String(format!("/ecs/{family}")),
         family: Some(family.to_string()),
         region: Json::String(region.clone()),
-        default_region: request.region.is_none(),
+        default_region: given.is_none(),
         memory: Some(TASK_MEMORY),
         users: containers.len(),
     };

@@ -16,6 +16,7 @@ mod memory;
 mod mounts;
 mod names;
 mod network;
+pub mod open;
 mod options;
 mod platform;
 mod quota;
@@ -132,6 +133,10 @@ pub static RULES: &[Rule] = &[
     Rule {
         name: "network",
         check: network::check,
+    },
+    Rule {
+        name: "open",
+        check: open::check,
     },
     Rule {
         name: "options",

@@ -27,7 +27,7 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Vec<Diagnostic>) {
         (
             "TaskRoleArn",
             &needs.task,
-            "the output is denied and delivers nothing",
+            "the call is denied when the output makes it, and its logs are not delivered",
         ),
         (
             "ExecutionRoleArn",

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use firelane_conf::{Diagnostic, Severity, Sources};
 
-use super::task::{Task, TaskArgs, is_task};
+use super::task::{Pseudo, Task, TaskArgs, is_task};
 use crate::compat::RouterArgs;
 use crate::exit::Exit;
 use crate::prepare::prepare;
@@ -84,7 +84,7 @@ pub(crate) fn run(checks: &Checks) -> Exit {
 
 fn check(file: &Path, checks: &Checks) -> Found {
     if is_task(file) {
-        let task = Task::read(file, &checks.task);
+        let task = Task::read(file, &checks.task, Pseudo::Open);
         let diagnostics = task.check(checks.quota);
         let exit = task.exit(&diagnostics);
         return Found {

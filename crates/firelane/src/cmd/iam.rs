@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use firelane_conf::{Files as _, RealFiles, Severity, Sources};
 use firelane_ecs::iam::{self, Diff, Needs, Options, Reason, Role, Why};
 
-use super::task::{Task, TaskArgs};
+use super::task::{Pseudo, Task, TaskArgs};
 use crate::exit::Exit;
 use crate::{report, say};
 
@@ -62,7 +62,7 @@ pub(crate) struct IamArgs {
 
 /// Prints policies, or a comparison.
 pub(crate) fn run(path: &Path, args: &TaskArgs, wanted: &IamArgs) -> Exit {
-    let mut task = Task::read(path, args);
+    let mut task = Task::read(path, args, Pseudo::Open);
     if let Err(exit) = task.or_exit() {
         return exit;
     }

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use firelane_conf::{Class, Diagnostic};
-use firelane_ecs::{firelens, graph, plan, render};
+use firelane_ecs::{firelens, graph, lint, plan, render};
 
-use super::task::{Task, TaskArgs, hint};
+use super::task::{Pseudo, Task, TaskArgs, hint};
 use crate::exit::Exit;
 use crate::report;
 use crate::say;
@@ -32,7 +32,7 @@ pub(crate) enum Picture {
 
 /// Prints what is asked for.
 pub(crate) fn run(path: &Path, args: &TaskArgs, what: What) -> Exit {
-    let task = Task::read(path, args);
+    let task = Task::read(path, args, Pseudo::Example);
     let definition = match task.or_exit() {
         Ok(definition) => definition,
         Err(exit) => return exit,
@@ -54,6 +54,11 @@ pub(crate) fn run(path: &Path, args: &TaskArgs, what: What) -> Exit {
             return task.exit(&refused);
         }
     };
+    if let Some(subject) = task.subject(true) {
+        let mut open = Vec::new();
+        lint::open::check(&subject, &mut open);
+        report::print(&open, &task.sources);
+    }
     hint(path, &task);
     match what {
         What::Configuration => say::out(&render::text(&generated)),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use firelane_conf::{Class, Config, Diagnostic, Files, RealFiles, Severity, Sources};
 use firelane_ecs::cfn::Env;
-use firelane_ecs::context::{Context, Given};
+use firelane_ecs::context::{Context, DEFAULT_REGION, EXAMPLE_ACCOUNT, Given};
 use firelane_ecs::firelens::{Dialect, External, external};
 use firelane_ecs::lint::{self, Subject};
 use firelane_ecs::source::Grammar;
@@ -53,6 +53,15 @@ fn launch_type(text: &str) -> Result<firelane_ecs::context::LaunchType, String> 
         .ok_or_else(|| "write EC2, FARGATE or EXTERNAL".to_string())
 }
 
+/// What stands for the region and the account of a template where nothing gives them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pseudo {
+    /// Nothing: they stay open.
+    Open,
+    /// Those of an example.
+    Example,
+}
+
 /// A task definition, read.
 pub(crate) struct Task {
     /// The texts.
@@ -93,14 +102,14 @@ pub(crate) fn is_task(path: &Path) -> bool {
 
 impl Task {
     /// Reads the file and everything that belongs to it.
-    pub(crate) fn read(path: &Path, args: &TaskArgs) -> Self {
+    pub(crate) fn read(path: &Path, args: &TaskArgs, pseudo: Pseudo) -> Self {
         let mut reading = Reading::default();
         let given = reading.given(args);
         let (name, text) = reading.text(path);
         let file = reading.sources.add(&name, text.clone());
         let options = Options {
             resource: args.resource.clone(),
-            env: env(&given, args),
+            env: env(&given, args, pseudo),
         };
         let mut loaded = match reading.missing {
             false => load(file, &text, Grammar::of(path, &text), &options),
@@ -169,15 +178,18 @@ impl Task {
 }
 
 /// Values for a template: the context's and the command line's.
-fn env(given: &Given, args: &TaskArgs) -> Env {
+fn env(given: &Given, args: &TaskArgs, pseudo: Pseudo) -> Env {
     let from_arn = |index| {
         let arn = given.task_arn.as_deref()?;
         firelane_ecs::context::arn_part(arn, index)
     };
+    let example = |text: &str| (pseudo == Pseudo::Example).then(|| text.to_string());
+    let region = given.region.clone().or_else(|| from_arn(3));
+    let account = given.account.clone().or_else(|| from_arn(4));
     Env {
         params: args.params.clone(),
-        region: given.region.clone().or_else(|| from_arn(3)),
-        account: given.account.clone().or_else(|| from_arn(4)),
+        region: region.or_else(|| example(DEFAULT_REGION)),
+        account: account.or_else(|| example(EXAMPLE_ACCOUNT)),
         ..Env::default()
     }
 }
