@@ -143,7 +143,8 @@ fn pascal(value: &Json, own_words: bool) -> Json {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
 
-    /// Guarantees: nothing panics; what passes the checks renders; what is printed reads back as the same model.
+    /// Guarantees: nothing panics; what passes the checks renders; what is printed reads back as the same
+    /// model.
     #[test]
     fn what_passes_renders(task in definition()) {
         let loaded = read(&task.to_string(), "t.json");
@@ -184,7 +185,10 @@ proptest! {
         let (plain, other) = (plain.task.expect("a definition"), other.task.expect("a definition"));
         prop_assert_eq!(plain.to_json(), other.to_json());
         let context = Context::new(&Given::default(), &plain);
-        let texts = [&plain, &other].map(|task| firelens::generate(task, &context).ok().map(|g| render::text(&g)));
+        let texts = [&plain, &other].map(|task| {
+            let generated = firelens::generate(task, &context);
+            generated.ok().map(|generated| render::text(&generated))
+        });
         prop_assert_eq!(&texts[0], &texts[1]);
     }
 }

@@ -1,7 +1,7 @@
 //! A generated configuration as text, byte for byte as the agent writes it.
 //!
-//! Every section starts with an empty line and ends with a line end, values stand as they are, nothing is quoted or
-//! escaped. Source: the agent's vendored `go-config-generator-for-fluentd-and-fluentbit`.
+//! Every section starts with an empty line and ends with a line end, values stand as they are, nothing is
+//! quoted or escaped. Source: the agent's vendored `go-config-generator-for-fluentd-and-fluentbit`.
 
 use crate::firelens::{Dialect, Generated, Grep, Section};
 

@@ -5,7 +5,8 @@ use firelane_conf::{Span, Spanned};
 /// A text value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text {
-    /// The text; parts that only the deployment knows stand in it as `${LogicalId}` or `${LogicalId.Attribute}`.
+    /// The text; parts that only the deployment knows stand in it as `${LogicalId}` or
+    /// `${LogicalId.Attribute}`.
     pub value: String,
     /// Its place.
     pub span: Span,
@@ -39,8 +40,8 @@ impl Text {
     }
 }
 
-/// A map of texts whose keys are the user's own words: options, labels. In the order written; a key that stands
-/// there twice has its last value.
+/// A map of texts whose keys are the user's own words: options, labels. In the order written; a key that
+/// stands there twice has its last value.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TextMap {
     /// Keys and values.

@@ -28,7 +28,8 @@ struct Cli {
 enum Command {
     /// Run the log router.
     Router(Box<Router>),
-    /// List everything that is wrong with task definitions, templates and configurations, without running them.
+    /// List everything that is wrong with task definitions, templates and configurations, without running
+    /// them.
     Check {
         /// Task definitions (JSON), CloudFormation templates (YAML, JSON), configurations (classic, YAML).
         #[arg(required = true)]

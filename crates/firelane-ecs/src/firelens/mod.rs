@@ -1,7 +1,7 @@
 //! What the ECS agent makes of a task with a log router: the sections of the generated configuration.
 //!
-//! Source: amazon-ecs-agent 1.105.1, `agent/taskresource/firelens` and `agent/api/task/task.go`. One rule is ours:
-//! the agent walks its containers in random order, we in the order of the task definition.
+//! Source: amazon-ecs-agent 1.105.1, `agent/taskresource/firelens` and `agent/api/task/task.go`. One rule
+//! is ours: the agent walks its containers in random order, we in the order of the task definition.
 
 mod names;
 pub mod refuse;
@@ -190,8 +190,8 @@ pub fn secret_variable(option: &str, container: usize) -> String {
     format!("{option}_{container}")
 }
 
-/// The log options of every container that the agent collects: of all users of the router, and, as it does, of
-/// containers with another driver that has secret options.
+/// The log options of every container that the agent collects: of all users of the router, and, as it
+/// does, of containers with another driver that has secret options.
 pub fn log_options(task: &TaskDefinition, dialect: Dialect) -> Vec<LogOptions<'_>> {
     let containers = task.containers.iter().enumerate();
     containers

@@ -74,6 +74,7 @@ pub fn check(task: &TaskDefinition, context: &Context) -> Vec<Diagnostic> {
             output_keys(task, dialect, &mut found);
         }
     }
+    crate::lint::refused_options(task, &mut found);
     references(task, context, &mut found);
     cycle(task, context, &mut found);
     found
@@ -214,12 +215,13 @@ fn s3_on_fargate(span: Span, dialect: Option<Dialect>) -> Diagnostic {
     let message = "Fargate does not fetch the router's configuration from S3";
     let help = match dialect {
         Some(Dialect::Fluentd) => {
-            "put the file into the router's image, or onto a volume such as EFS, and write `config-file-type: file`"
+            "put the file into the router's image, or onto a volume such as EFS, and write \
+             `config-file-type: file`"
         }
         _ => {
             "put the file into the router's image and write `config-file-type: file`; or take the image \
-             `aws-for-fluent-bit:init-latest` and set the environment variable `aws_fluent_bit_init_s3_1` to the \
-             object's ARN: the task role then needs `s3:GetObject` and `s3:GetBucketLocation`"
+             `aws-for-fluent-bit:init-latest` and set the environment variable `aws_fluent_bit_init_s3_1` to \
+             the object's ARN: the task role then needs `s3:GetObject` and `s3:GetBucketLocation`"
         }
     };
     refuse("FL0708", span, message, Stage::Run, text, help)
@@ -288,9 +290,9 @@ fn output_keys(task: &TaskDefinition, dialect: Dialect, found: &mut Vec<Diagnost
             continue;
         };
         let text = format!(
-            "unable to generate firelens config file: unable to generate firelens config: unable to apply log \
-             options of container {} to firelens config: missing output key {key} which is required for firelens \
-             configuration of type {}",
+            "unable to generate firelens config file: unable to generate firelens config: unable to apply \
+             log options of container {} to firelens config: missing output key {key} which is required for \
+             firelens configuration of type {}",
             container.name(),
             dialect.name()
         );
@@ -428,14 +430,10 @@ fn cycle(task: &TaskDefinition, context: &Context, found: &mut Vec<Diagnostic>) 
                 || "name a container of this task".to_string(),
                 |near| format!("did you mean `{near}`?"),
             );
-            found.push(refuse(
-                "FL0715",
-                target.span,
-                message,
-                Stage::TaskInit,
-                &text,
-                &help,
-            ));
+            let api = format!("Cannot depend on container + '{name}' because it does not exist");
+            let both = format!("{}; an agent would say: {text}", Stage::Register.says(&api));
+            let diagnostic = Diagnostic::error("FL0715", Class::Init, message).at(target.span);
+            found.push(diagnostic.outcome(both).help(help));
         }
     }
     if missing {

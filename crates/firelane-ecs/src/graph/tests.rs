@@ -327,11 +327,18 @@ fn check_layout(graph: &Graph) {
 fn two_hundred_containers() {
     let mut task = OWN_FILE.to_string();
     for n in 0..200 {
-        let driver = if n % 5 == 0 { "awslogs" } else { "awsfirelens" };
+        let log = match n % 5 {
+            0 => format!(
+                "{{logDriver: awslogs, options: {{awslogs-group: 'g{}'}}}}",
+                n % 30
+            ),
+            _ => format!(
+                "{{logDriver: awsfirelens, options: {{Name: s3, bucket: 'b{}'}}}}",
+                n % 30
+            ),
+        };
         task.push_str(&format!(
-            "  - name: c{n}\n    image: i\n    logConfiguration: {{logDriver: {driver}, options: \
-             {{Name: s3, bucket: 'b{}'}}}}\n",
-            n % 30
+            "  - name: c{n}\n    image: i\n    logConfiguration: {log}\n"
         ));
     }
     check_layout(&graph(&task, Some(EXTRA)));

@@ -7,7 +7,7 @@ use super::shared::{asked, error, list};
 use crate::context::LaunchType;
 use crate::firelens::refuse::Stage;
 use crate::firelens::{BUFFER_LIMIT, EXCLUDE, INCLUDE};
-use crate::taskdef::{AWSFIRELENS, Container, Form, LogConfiguration};
+use crate::taskdef::{AWSFIRELENS, Container, Form, LogConfiguration, TaskDefinition};
 use crate::text::Text;
 
 /// Drivers of the API.
@@ -59,8 +59,21 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Vec<Diagnostic>) {
         };
         exists(subject, container, driver, found);
         if driver.as_str() != AWSFIRELENS && DRIVERS.contains(&driver.as_str()) {
-            disallowed(container, log, driver, found);
             required(subject, container, log, driver, found);
+        }
+    }
+}
+
+/// Options for which the API refuses the task.
+pub(crate) fn refused(task: &TaskDefinition, found: &mut Vec<Diagnostic>) {
+    for container in &task.containers {
+        let Some(log) = &container.log_configuration else {
+            continue;
+        };
+        let driver = log.driver.as_ref().filter(|driver| !driver.open);
+        let other = |driver: &&Text| driver.as_str() != AWSFIRELENS && DRIVERS.contains(&driver.as_str());
+        if let Some(driver) = driver.filter(other) {
+            disallowed(container, log, driver, found);
         }
     }
 }

@@ -3,7 +3,7 @@
 use firelane_conf::{Diagnostic, suggest};
 
 use super::Subject;
-use crate::firelens::{Dialect, external, go_bool};
+use crate::firelens::{BUFFER_LIMIT, Dialect, EXCLUDE, INCLUDE, external, go_bool};
 use crate::taskdef::FirelensConfiguration;
 
 /// The options that the agent looks at.
@@ -23,11 +23,15 @@ pub(super) fn check(subject: &Subject<'_>, found: &mut Vec<Diagnostic>) {
                 continue;
             };
             let key = dialect.output_key();
-            let secret = log
+            let ours = [INCLUDE, EXCLUDE, BUFFER_LIMIT];
+            let mut plain = log.options.iter().map(|(key, _)| key.value.as_str());
+            let mut secret = log
                 .secret_options
                 .iter()
                 .filter_map(|secret| secret.name.as_ref());
-            if log.options.get(key).is_none() && !secret.into_iter().any(|name| name.as_str() == key) {
+            let named = log.options.get(key).is_some() || secret.any(|name| name.as_str() == key);
+            // With other options the agent refuses it, which is said elsewhere.
+            if !named && log.secret_options.is_empty() && plain.all(|key| ours.contains(&key)) {
                 found.push(no_output(container.name(), log.span, dialect));
             }
         }

@@ -1,8 +1,8 @@
 //! What is wrong with a task, or will be: one file for each group of rules, one table of all.
 //!
-//! An *error* is what ECS or the router refuses, or what loses every record; a *warning* is what loses records or
-//! lets others in under conditions; a *note* is what only the deployment can tell. Each says what comes of it and
-//! how to mend it.
+//! An *error* is what ECS or the router refuses, or what loses every record; a *warning* is what loses
+//! records or lets others in under conditions; a *note* is what only the deployment can tell. Each says
+//! what comes of it and how to mend it.
 
 mod shared;
 
@@ -28,6 +28,8 @@ mod variables;
 
 #[cfg(test)]
 pub(crate) mod testing;
+
+pub(crate) use drivers::refused as refused_options;
 
 use firelane_conf::{Diagnostic, Severity};
 

@@ -35,7 +35,8 @@ fn note(value: &Text, said: &mut BTreeSet<String>, found: &mut Vec<Diagnostic>) 
         .skip(1)
         .filter_map(|rest| rest.split_once('}'));
     let names: Vec<_> = parts.map(|(name, _)| name).filter(|_| value.open).collect();
-    for name in names {
+    // Region and account are no riddle: `render` fills them.
+    for name in names.into_iter().filter(|name| !name.starts_with("AWS::")) {
         if said.insert(name.to_string()) {
             let message = format!("`${{{name}}}` is known only to the deployment");
             let help = format!("pass `--param '{name}=VALUE'` to see the real text");
@@ -52,8 +53,10 @@ mod tests {
     fn each_is_noted_once() {
         insta::assert_snapshot!(lint(
             "Resources:\n  Group: {Type: AWS::Logs::LogGroup}\n  Task:\n    Type: AWS::ECS::TaskDefinition\n    \
-             Properties:\n      ContainerDefinitions:\n      - {Name: r, Image: r, FirelensConfiguration: {Type: \
-             fluentbit}}\n      - Name: app\n        Image: a\n        LogConfiguration: {LogDriver: awsfirelens, \
+             Properties:\n      ContainerDefinitions:\n      - {Name: r, Image: r, \
+             FirelensConfiguration: {Type: \
+             fluentbit}}\n      - Name: app\n        Image: a\n        LogConfiguration: {LogDriver: \
+             awsfirelens, \
              Options: {Name: cloudwatch_logs, region: !Ref AWS::Region, log_group_name: !Ref Group, \
              log_stream_prefix: !Sub '${Group}/'}}\n",
             &["FL0788"]

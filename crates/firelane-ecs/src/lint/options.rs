@@ -1,6 +1,7 @@
 //! Options of the containers that log over a Fluent Bit router: what the output takes, needs and refuses.
 //!
-//! Source: the option tables of Fluent Bit 5.1.1 in [`crate::destinations`]; the agent copies the options unchecked.
+//! Source: the option tables of Fluent Bit 5.1.1 in [`crate::destinations`]; the agent copies the options
+//! unchecked.
 
 use firelane_conf::{Class, Diagnostic, Span, Spanned, suggest};
 

@@ -383,7 +383,8 @@ mod tests {
     fn task(head: &str, app: &str) -> String {
         let task = format!(
             "family: web\nnetworkMode: awsvpc\n{head}containerDefinitions:\n- name: log_router\n  image: \
-             111122223333.dkr.ecr.us-west-2.amazonaws.com/router:1\n  firelensConfiguration:\n    type: fluentbit\n    \
+             111122223333.dkr.ecr.us-west-2.amazonaws.com/router:1\n  firelensConfiguration:\n    \
+             type: fluentbit\n    \
              options: {{config-file-type: s3, config-file-value: 'arn:aws:s3:::b/extra.conf'}}\n  \
              logConfiguration: {{logDriver: awslogs, options: {{awslogs-group: g, awslogs-region: r, \
              awslogs-stream-prefix: p}}}}\n- name: app\n  image: app\n{app}"
@@ -392,7 +393,8 @@ mod tests {
     }
 
     const APP: &str = "  environmentFiles: [{type: s3, value: 'arn:aws:s3:::b/x.env'}]\n  logConfiguration:\n    \
-        logDriver: awsfirelens\n    options: {Name: kinesis_firehose, region: us-west-2, delivery_stream: s}\n    \
+        logDriver: awsfirelens\n    options: {Name: kinesis_firehose, region: us-west-2, \
+        delivery_stream: s}\n    \
         secretOptions: [{name: x, valueFrom: '/x'}]\n";
 
     #[test]
@@ -410,8 +412,10 @@ mod tests {
             "Resources:\n  Stream: {{Type: AWS::KinesisFirehose::DeliveryStream}}\n  Task:\n    Type: \
              AWS::ECS::TaskDefinition\n    Properties:\n      TaskRoleArn: !GetAtt Role.Arn\n      \
              ContainerDefinitions:\n      - {{Name: log_router, Image: r, FirelensConfiguration: {{Type: \
-             fluentbit}}}}\n      - Name: app\n        Image: a\n        LogConfiguration: {{LogDriver: awsfirelens, \
-             Options: {{Name: kinesis_firehose, region: us-west-2, delivery_stream: !Ref Stream}}}}\n  Role:\n    \
+             fluentbit}}}}\n      - Name: app\n        Image: a\n        LogConfiguration: \
+             {{LogDriver: awsfirelens, \
+             Options: {{Name: kinesis_firehose, region: us-west-2, delivery_stream: !Ref Stream}}}}\n  \
+             Role:\n    \
              Type: AWS::IAM::Role\n    Properties:\n{role}"
         );
         lint(&template, CODES)

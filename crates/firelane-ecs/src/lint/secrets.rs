@@ -138,7 +138,8 @@ mod tests {
         insta::assert_snapshot!(task("    options: {Name: datadog, apikey: 0123abcd, Host: h}\n"));
         insta::assert_snapshot!(task(
             "    options: {Name: splunk, Splunk_Token: '{{resolve:secretsmanager:x}}'}\n    secretOptions:\n    - \
-             {name: Splunk_Token, valueFrom: 'arn:aws:secretsmanager:r:1:secret:x-AbCdEf:key'}\n    - {name: x, \
+             {name: Splunk_Token, valueFrom: 'arn:aws:secretsmanager:r:1:secret:x-AbCdEf:key'}\n    - \
+             {name: x, \
              valueFrom: 'arn:aws:s3:::b/k'}\n"
         ));
     }

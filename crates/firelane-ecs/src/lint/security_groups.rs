@@ -1,9 +1,9 @@
 //! In a template: security groups that let others reach the router's port.
 //!
-//! In `awsvpc` mode the groups of the services that run the task count, in `host` and `bridge` mode those of the
-//! instances. The generated configuration listens on loopback in `awsvpc` mode and not at all in `host` mode; the
-//! port opens up with the first listener of the user's own, so AWS advises to keep it closed
-//! (`docs.aws.amazon.com/AmazonECS/latest/developerguide/using_firelens.html`).
+//! In `awsvpc` mode the groups of the services that run the task count, in `host` and `bridge` mode those
+//! of the instances. The generated configuration listens on loopback in `awsvpc` mode and not at all in
+//! `host` mode; the port opens up with the first listener of the user's own, so AWS advises to keep it
+//! closed (`docs.aws.amazon.com/AmazonECS/latest/developerguide/using_firelens.html`).
 
 use std::collections::BTreeSet;
 
@@ -189,7 +189,8 @@ mod tests {
     use crate::lint::testing::lint;
 
     const TASK: &str = "Parameters:\n  Low: {Type: Number, Default: 20000}\nResources:\n  Task:\n    \
-        Type: AWS::ECS::TaskDefinition\n    Properties:\n      NetworkMode: MODE\n      ContainerDefinitions:\n      \
+        Type: AWS::ECS::TaskDefinition\n    Properties:\n      NetworkMode: MODE\n      \
+        ContainerDefinitions:\n      \
         - {Name: log_router, Image: r, FirelensConfiguration: {Type: fluentbit}}\n      - Name: app\n        \
         Image: a\n        LogConfiguration: {LogDriver: awsfirelens, Options: {Name: stdout}}\n";
 

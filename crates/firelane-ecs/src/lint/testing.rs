@@ -9,8 +9,8 @@ use crate::context::{Context, Given};
 use crate::source::Grammar;
 use crate::taskdef::{Options, load};
 
-/// Checks a definition (JSON, or YAML for short) and renders every finding whose code is among `codes`; all where
-/// none are given.
+/// Checks a definition (JSON, or YAML for short) and renders every finding whose code is among `codes`;
+/// all where none are given.
 pub(crate) fn lint(text: &str, codes: &[&str]) -> String {
     lint_with(text, codes, &Given::default(), None)
 }

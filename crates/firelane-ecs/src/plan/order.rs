@@ -36,7 +36,8 @@ pub fn explicit(container: &Container) -> Vec<Wait> {
     written.chain(volumes).chain(links).collect()
 }
 
-/// What the agent adds: every user of the router waits for its start, unless the router itself waits for anything.
+/// What the agent adds: every user of the router waits for its start, unless the router itself waits for
+/// anything.
 ///
 /// With several routers the agent takes the last one here (and the first one for the configuration).
 pub fn implicit(task: &TaskDefinition, container: &Container) -> Vec<Wait> {

@@ -1,7 +1,7 @@
 //! JSON and YAML to one tree in which every value knows its place, in characters and in bytes.
 //!
-//! The short forms of CloudFormation's intrinsics (`!Sub x`) come out as the long ones (`{"Fn::Sub": "x"}`), so
-//! nothing behind this module knows which of the two grammars a text was written in.
+//! The short forms of CloudFormation's intrinsics (`!Sub x`) come out as the long ones (`{"Fn::Sub":
+//! "x"}`), so nothing behind this module knows which of the two grammars a text was written in.
 
 mod json;
 mod place;
@@ -48,8 +48,8 @@ pub struct Node {
     pub value: Value,
     /// Its place; of a list or map: where it opens.
     pub span: Span,
-    /// The bytes of the text that it takes, quotes and brackets included. What an intrinsic or a parameter gave
-    /// has the range of where it is used.
+    /// The bytes of the text that it takes, quotes and brackets included. What an intrinsic or a
+    /// parameter gave has the range of where it is used.
     pub range: Range<usize>,
     /// Written in YAML without quotes.
     pub plain: bool,

@@ -38,8 +38,8 @@ impl Loaded {
     }
 }
 
-/// Reads a document: the JSON (or YAML) of `register-task-definition` or `describe-task-definition`, a bare list
-/// of container definitions as Terraform has it, or a CloudFormation template.
+/// Reads a document: the JSON (or YAML) of `register-task-definition` or `describe-task-definition`, a
+/// bare list of container definitions as Terraform has it, or a CloudFormation template.
 pub fn load(file: SourceId, text: &str, grammar: Grammar, options: &Options) -> Loaded {
     let mut loaded = Loaded {
         task: None,

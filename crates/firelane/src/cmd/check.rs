@@ -1,5 +1,5 @@
-//! `firelane check FILE…`: everything that is wrong with task definitions, templates and configurations, without
-//! running them.
+//! `firelane check FILE…`: everything that is wrong with task definitions, templates and configurations,
+//! without running them.
 
 use std::path::{Path, PathBuf};
 

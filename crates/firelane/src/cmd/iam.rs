@@ -35,15 +35,15 @@ pub(crate) struct IamArgs {
     /// The form of the policies.
     #[arg(long, value_enum, default_value = "json")]
     format: Format,
-    /// Print the policy of one role alone, as `aws iam put-role-policy` takes it; with `--diff`: the role whose
-    /// policy the file is.
+    /// Print the policy of one role alone, as `aws iam put-role-policy` takes it; with `--diff`: the role
+    /// whose policy the file is.
     #[arg(long, value_enum)]
     role: Option<Which>,
     /// Print the trust policy of `--role` instead.
     #[arg(long, requires = "role", conflicts_with = "diff")]
     trust: bool,
-    /// Compare a policy (JSON, as `aws iam get-role-policy` prints it) with what the role needs, by default the
-    /// task role: what is missing fails, what is too much is said.
+    /// Compare a policy (JSON, as `aws iam get-role-policy` prints it) with what the role needs, by
+    /// default the task role: what is missing fails, what is too much is said.
     #[arg(long, value_name = "FILE")]
     diff: Option<PathBuf>,
     /// With `--diff`: `excess` fails on what is too much, too.

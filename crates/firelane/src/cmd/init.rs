@@ -13,8 +13,8 @@ use crate::{report, say};
 /// What is wished.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct InitArgs {
-    /// Where the logs go: firehose, kinesis, cloudwatch, s3, opensearch, datadog, splunk, loki, newrelic, http,
-    /// forward, or any other output plugin.
+    /// Where the logs go: firehose, kinesis, cloudwatch, s3, opensearch, datadog, splunk, loki, newrelic,
+    /// http, forward, or any other output plugin.
     #[arg(long)]
     to: String,
     /// Options of the output; `apikey=arn:aws:secretsmanager:…` becomes a secret option.

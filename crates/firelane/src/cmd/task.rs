@@ -1,4 +1,5 @@
-//! A task definition as the commands of the control side take it: the file, where it runs, the router's own file.
+//! A task definition as the commands of the control side take it: the file, where it runs, the router's
+//! own file.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,7 +35,8 @@ pub(crate) struct TaskArgs {
     /// Account, 12 digits; else that of the context or of a role.
     #[arg(long)]
     pub(crate) account: Option<String>,
-    /// Launch type: EC2, FARGATE or EXTERNAL; else that of the context, else what the definition asks for first.
+    /// Launch type: EC2, FARGATE or EXTERNAL; else that of the context, else what the definition asks for
+    /// first.
     #[arg(long, value_parser = launch_type)]
     pub(crate) launch_type: Option<firelane_ecs::context::LaunchType>,
     /// The file that `config-file-value` names, here; else a file of that name beside the definition.

@@ -75,7 +75,8 @@ fn render_prints_the_golden_bytes() {
     );
 }
 
-/// Guarantees: without a context the cluster, task and instance of an example stand there, of the right shape.
+/// Guarantees: without a context the cluster, task and instance of an example stand there, of the right
+/// shape.
 #[test]
 fn render_needs_no_context() {
     let task = golden("fluentbit-bridge-cloudwatch", "task-definition.json");
