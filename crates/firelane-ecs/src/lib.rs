@@ -32,4 +32,6 @@ pub mod lint;
 pub mod fuzz;
 
 #[cfg(test)]
+mod messages;
+#[cfg(test)]
 mod properties;

@@ -120,17 +120,11 @@ fn pairing(
     }
     if let [(first, _), (second, firelens), ..] = routers {
         let message = format!("two log routers: `{}` and `{}`", first.name(), second.name());
-        let text =
-            "one container of a task may have a firelensConfiguration (the API's words are not public)";
+        let outcome =
+            "RegisterTaskDefinition refuses it, in words that are not public: a task has one log router";
         let help = "keep one; a second destination needs no second router, but another output";
-        found.push(refuse(
-            "FL0703",
-            firelens.span,
-            message,
-            Stage::Register,
-            text,
-            help,
-        ));
+        let diagnostic = Diagnostic::error("FL0703", Class::Init, message).at(firelens.span);
+        found.push(diagnostic.outcome(outcome).help(help));
     }
 }
 
@@ -144,16 +138,11 @@ fn resource_init(context: &Context, why: &str) -> String {
 fn kind(firelens: &FirelensConfiguration, context: &Context, found: &mut Vec<Diagnostic>) {
     let help = "write `fluentbit` or `fluentd`";
     let Some(kind) = &firelens.kind else {
-        let text = "the field is required (the API's words are not public)";
         let message = "the log router has no `type`";
-        found.push(refuse(
-            "FL0704",
-            firelens.span,
-            message,
-            Stage::Register,
-            text,
-            help,
-        ));
+        let diagnostic = Diagnostic::error("FL0704", Class::Init, message).at(firelens.span);
+        let outcome =
+            "RegisterTaskDefinition refuses it, in words that are not public: the field is required";
+        found.push(diagnostic.outcome(outcome).help(help));
         return;
     };
     if kind

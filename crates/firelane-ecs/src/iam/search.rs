@@ -16,7 +16,10 @@ pub(super) fn by_service(sink: Sink<'_, '_>, service: &str) {
         "logs" => otlp_logs(sink),
         other => {
             let mut sink = sink;
-            let what = format!("`aws_service {other}` is not known here");
+            let what = match other {
+                "" => "`aws_service` is not given".to_string(),
+                other => format!("`aws_service {other}` is not known here"),
+            };
             sink.unknown(&what, "add its permission to the task role");
         }
     }
