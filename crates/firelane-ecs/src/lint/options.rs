@@ -294,7 +294,7 @@ impl<'a> User<'a> {
     fn meant(&self, key: &str) -> Option<&'static str> {
         let lower = key.to_ascii_lowercase();
         let unknown = !self.output.knows(&lower);
-        suggest::nearest(&lower, self.output.suggestions()).filter(|_| unknown)
+        unknown.then(|| suggest::nearest(&lower, self.output.suggestions()))?
     }
 
     fn missing(&self, found: &mut Vec<Diagnostic>) {

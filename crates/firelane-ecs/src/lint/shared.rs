@@ -24,12 +24,33 @@ pub(super) fn note(code: &'static str, span: Span, message: impl Into<String>) -
 
 /// Whether only containers are given, as Terraform has them: the rest of the task is written elsewhere.
 pub(super) fn is_fragment(task: &TaskDefinition) -> bool {
-    let containers = TaskDefinition {
-        containers: task.containers.clone(),
-        span: task.span,
-        ..TaskDefinition::default()
-    };
-    *task == containers
+    let TaskDefinition {
+        family,
+        network_mode,
+        requires_compatibilities,
+        cpu,
+        memory,
+        task_role_arn,
+        execution_role_arn,
+        runtime_platform,
+        volumes,
+        containers: _,
+        arn,
+        revision,
+        span: _,
+        extra,
+    } = task;
+    let texts = [
+        family,
+        network_mode,
+        cpu,
+        memory,
+        task_role_arn,
+        execution_role_arn,
+        arn,
+    ];
+    let no_text = texts.into_iter().all(Option::is_none) && runtime_platform.is_none() && revision.is_none();
+    no_text && requires_compatibilities.is_empty() && volumes.is_empty() && extra.is_empty()
 }
 
 /// The network mode, unless only the deployment knows it.
