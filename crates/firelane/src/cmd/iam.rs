@@ -158,7 +158,7 @@ fn told(diff: &Diff, sources: &Sources) -> String {
             missing.action, missing.resource
         ));
         for reason in &missing.reasons {
-            out.push_str(&format!("         needed by {}\n", because(reason, sources)));
+            out.push_str(&format!("         because {}\n", because(reason, sources)));
         }
     }
     for excess in &diff.excess {

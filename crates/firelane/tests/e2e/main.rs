@@ -13,6 +13,7 @@ mod cli;
 mod clients;
 mod control;
 mod corpus;
+mod docs;
 mod examples;
 mod hostile;
 mod monitor;
@@ -28,10 +29,15 @@ use firelane_testkit::RouterBuilder;
 /// Longest that anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The binary under test.
+fn binary() -> PathBuf {
+    let built = || env!("CARGO_BIN_EXE_firelane").into();
+    std::env::var_os("FIRELANE_BIN").map_or_else(built, PathBuf::from)
+}
+
 /// The binary under test in an empty folder.
 fn router() -> RouterBuilder {
-    let built = || env!("CARGO_BIN_EXE_firelane").into();
-    RouterBuilder::new(std::env::var_os("FIRELANE_BIN").map_or_else(built, PathBuf::from))
+    RouterBuilder::new(binary())
 }
 
 /// The repository.
