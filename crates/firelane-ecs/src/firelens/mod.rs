@@ -15,9 +15,10 @@ use crate::text::Text;
 pub use names::{go_bool, is_arn, s3_object, secret_provider, socket_owner};
 
 /// The router's language.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Dialect {
     /// Fluent Bit.
+    #[default]
     FluentBit,
     /// Fluentd.
     Fluentd,

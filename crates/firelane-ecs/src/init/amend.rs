@@ -6,7 +6,8 @@ use serde_json::{Value as Json, json};
 use super::edit::{Change, Editor, Step, says};
 use super::output::{self, Chosen};
 use super::place::{Container, Place, Task, is_intrinsic};
-use super::{Kind, Request, Written, fault, shape, spelled};
+use super::{Request, Written, fault, shape, spelled};
+use crate::firelens::Dialect;
 use crate::source::{Grammar, Node, Value};
 
 type Edit = (Vec<Step>, Change);
@@ -189,7 +190,7 @@ impl Plan {
     /// What a new router brings.
     fn new_router(&mut self, request: &Request, task: &Task<'_>, mode: shape::Mode) {
         self.notes.push(format!("`{}` is the new router", self.router));
-        if request.kind == Kind::FluentBit && !shape::has_health_check(request.kind, mode) {
+        if request.kind == Dialect::FluentBit && !shape::has_health_check(request.kind, mode) {
             let note = "the router has no health check: the agent writes an input for it in the network \
                         modes awsvpc and bridge only";
             self.notes.push(note.to_string());

@@ -20,6 +20,7 @@ use firelane_conf::{Diagnostic, SourceId};
 use serde_json::{Map, Value as Json, json};
 
 use crate::context::{EXAMPLE_ACCOUNT, LaunchType, partition};
+use crate::firelens::Dialect;
 use crate::source::Grammar;
 use crate::taskdef::{Form, Loaded, Options, load};
 use output::Facts;
@@ -27,43 +28,6 @@ use shape::Mode;
 
 /// MiB of a new task.
 const TASK_MEMORY: i64 = 512;
-
-/// The kind of router.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Kind {
-    /// Fluent Bit.
-    #[default]
-    FluentBit,
-    /// Fluentd.
-    Fluentd,
-}
-
-impl Kind {
-    /// From the value of `firelensConfiguration.type`.
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "fluentbit" => Some(Self::FluentBit),
-            "fluentd" => Some(Self::Fluentd),
-            _ => None,
-        }
-    }
-
-    /// The value of `firelensConfiguration.type`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::FluentBit => "fluentbit",
-            Self::Fluentd => "fluentd",
-        }
-    }
-
-    /// The option that names the output.
-    pub fn output_key(self) -> &'static str {
-        match self {
-            Self::FluentBit => "Name",
-            Self::Fluentd => "@type",
-        }
-    }
-}
 
 /// What is wished.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -77,7 +41,7 @@ pub struct Request {
     /// all but the router are meant.
     pub containers: Vec<String>,
     /// The kind of router.
-    pub kind: Kind,
+    pub kind: Dialect,
     /// The launch type; Fargate for a new definition.
     pub launch_type: Option<LaunchType>,
     /// The logical id of the task definition in a template.

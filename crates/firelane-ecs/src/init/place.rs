@@ -6,8 +6,9 @@ use serde_json::{Value as Json, json};
 use super::edit::Step;
 use super::output::Facts;
 use super::shape::Mode;
-use super::{Kind, Request, fault};
+use super::{Request, fault};
 use crate::context::{LaunchType, arn_part};
+use crate::firelens::Dialect;
 use crate::source::{Node, Value};
 use crate::taskdef::Form;
 
@@ -336,14 +337,14 @@ impl<'a> Task<'a> {
     }
 
     /// The kind of a router; nothing where only the deployment knows it.
-    pub(super) fn kind(&self, router: &Container<'a>) -> Result<Option<Kind>, Box<Diagnostic>> {
+    pub(super) fn kind(&self, router: &Container<'a>) -> Result<Option<Dialect>, Box<Diagnostic>> {
         let firelens = self.field(router.node, "firelensConfiguration");
         let Some(kind) = firelens.and_then(|firelens| self.field(firelens, "type")) else {
             return Ok(None);
         };
         match kind.known() {
             None => Ok(None),
-            Some(name) => match Kind::from_name(name) {
+            Some(name) => match Dialect::from_name(name) {
                 Some(kind) => Ok(Some(kind)),
                 None => {
                     let message = format!("the router has the type `{name}`");

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::Kind;
 use super::output::{Chosen, Facts};
+use crate::firelens::Dialect;
 
 /// The name of a new router.
 pub(super) const ROUTER: &str = "log_router";
@@ -30,15 +30,15 @@ pub(super) enum Mode {
 }
 
 /// Whether a new router gets a health check: the generated configuration must have the input for it.
-pub(super) fn has_health_check(kind: Kind, mode: Mode) -> bool {
-    kind == Kind::FluentBit && !matches!(mode, Mode::Host | Mode::Open)
+pub(super) fn has_health_check(kind: Dialect, mode: Mode) -> bool {
+    kind == Dialect::FluentBit && !matches!(mode, Mode::Host | Mode::Open)
 }
 
 /// A new router. `stop` is the longest that one of its users may take to stop.
-pub(super) fn router(kind: Kind, mode: Mode, facts: &Facts, stop: i64) -> Json {
+pub(super) fn router(kind: Dialect, mode: Mode, facts: &Facts, stop: i64) -> Json {
     let image = match kind {
-        Kind::FluentBit => "public.ecr.aws/aws-observability/aws-for-fluent-bit:stable",
-        Kind::Fluentd => "fluent/fluentd:v1.16-debian-1",
+        Dialect::FluentBit => "public.ecr.aws/aws-observability/aws-for-fluent-bit:stable",
+        Dialect::Fluentd => "fluent/fluentd:v1.16-debian-1",
     };
     let mut all = Map::new();
     all.insert("name".into(), ROUTER.into());

@@ -70,7 +70,7 @@ fn a_new_definition_with_a_secret_on_ec2() {
 #[test]
 fn a_new_definition_with_fluentd_on_the_bridge() {
     let request = Request {
-        kind: Kind::Fluentd,
+        kind: Dialect::Fluentd,
         launch_type: Some(LaunchType::External),
         ..request("firehose", &["delivery_stream_name=app-logs"])
     };
@@ -163,7 +163,7 @@ fn wishes_that_are_refused() {
         out += &faults(create(&request(to, options)));
     }
     let fluentd = |to: &str, options: &[&str]| Request {
-        kind: Kind::Fluentd,
+        kind: Dialect::Fluentd,
         ..request(to, options)
     };
     out += &faults(create(&fluentd("forward", &["host=x"])));

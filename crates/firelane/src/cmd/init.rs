@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use firelane_conf::{Files as _, RealFiles, Sources};
 use firelane_ecs::context::LaunchType;
-use firelane_ecs::init::{self, Kind, Request};
+use firelane_ecs::firelens::Dialect;
+use firelane_ecs::init::{self, Request};
 use firelane_ecs::source::Grammar;
 
 use crate::exit::Exit;
@@ -31,7 +32,7 @@ pub(crate) struct InitArgs {
     containers: Vec<String>,
     /// The kind of router: fluentbit or fluentd.
     #[arg(long = "type", value_name = "TYPE", default_value = "fluentbit", value_parser = kind)]
-    kind: Kind,
+    kind: Dialect,
     /// Launch type: EC2, FARGATE or EXTERNAL.
     #[arg(long, value_parser = launch_type)]
     launch_type: Option<LaunchType>,
@@ -46,8 +47,8 @@ pub(crate) struct InitArgs {
     family: Option<String>,
 }
 
-fn kind(text: &str) -> Result<Kind, String> {
-    Kind::from_name(text).ok_or_else(|| "write fluentbit or fluentd".to_string())
+fn kind(text: &str) -> Result<Dialect, String> {
+    Dialect::from_name(text).ok_or_else(|| "write fluentbit or fluentd".to_string())
 }
 
 fn launch_type(text: &str) -> Result<LaunchType, String> {

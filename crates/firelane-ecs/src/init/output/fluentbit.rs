@@ -8,7 +8,8 @@ use super::{
     refuse_plain_secret, region_note, require, task_role_note,
 };
 use crate::destinations::{self, DESTINATIONS, Destination};
-use crate::init::{Kind, fault};
+use crate::firelens::Dialect;
+use crate::init::fault;
 
 /// Short names, and the outputs they stand for.
 const SHORT: &[(&str, &str)] = &[
@@ -61,7 +62,7 @@ fn unknown(to: &str) -> Diagnostic {
 }
 
 fn option(destination: &Destination, to: &str, key: &str, value: &Value, faults: &mut Vec<Diagnostic>) {
-    if refuse_own(key, Kind::FluentBit, faults) || AGENT.contains(&key) {
+    if refuse_own(key, Dialect::FluentBit, faults) || AGENT.contains(&key) {
         return;
     }
     if !destination.knows(key) {

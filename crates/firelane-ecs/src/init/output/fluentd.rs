@@ -7,7 +7,8 @@ use super::{
     AGENT, Chosen, Facts, Given, Value, assemble, refuse_own, refuse_plain_secret, region_note, require,
 };
 use crate::destinations::looks_secret;
-use crate::init::{Kind, fault};
+use crate::firelens::Dialect;
+use crate::init::fault;
 
 /// An output.
 struct Output {
@@ -137,7 +138,7 @@ pub(super) fn choose(to: &str, given: &Given, facts: &Facts, faults: &mut Vec<Di
         return None;
     }
     for (key, value) in &given.entries {
-        if refuse_own(key, Kind::Fluentd, faults) || AGENT.contains(&key.as_str()) {
+        if refuse_own(key, Dialect::Fluentd, faults) || AGENT.contains(&key.as_str()) {
             continue;
         }
         if matches!(value, Value::Plain(_)) && looks_secret(key) {

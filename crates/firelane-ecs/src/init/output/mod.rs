@@ -6,8 +6,9 @@ mod fluentd;
 use firelane_conf::{Class, Diagnostic};
 use serde_json::Value as Json;
 
-use super::{Kind, Request, fault};
+use super::{Request, fault};
 use crate::destinations;
+use crate::firelens::Dialect;
 
 /// Most entries that Docker is told to keep while the router is away; its own default, 1048576, could take
 /// all memory there is.
@@ -120,8 +121,8 @@ pub(super) fn choose(request: &Request, facts: &Facts) -> Result<Chosen, Vec<Dia
     let mut faults = Vec::new();
     let given = read(request, &mut faults);
     let chosen = match request.kind {
-        Kind::FluentBit => fluentbit::choose(&request.to, &given, facts, &mut faults),
-        Kind::Fluentd => fluentd::choose(&request.to, &given, facts, &mut faults),
+        Dialect::FluentBit => fluentbit::choose(&request.to, &given, facts, &mut faults),
+        Dialect::Fluentd => fluentd::choose(&request.to, &given, facts, &mut faults),
     };
     match chosen {
         Some(mut chosen) if faults.is_empty() => {
@@ -140,7 +141,7 @@ pub(super) fn choose(request: &Request, facts: &Facts) -> Result<Chosen, Vec<Dia
 fn read(request: &Request, faults: &mut Vec<Diagnostic>) -> Given {
     let mut given = Given {
         entries: Vec::new(),
-        any_case: request.kind == Kind::FluentBit,
+        any_case: request.kind == Dialect::FluentBit,
     };
     for (key, value) in &request.options {
         let key = key.trim();
@@ -274,11 +275,11 @@ fn near<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<Str
 }
 
 /// Options that FireLens writes by itself.
-fn refuse_own(key: &str, kind: Kind, faults: &mut Vec<Diagnostic>) -> bool {
+fn refuse_own(key: &str, kind: Dialect, faults: &mut Vec<Diagnostic>) -> bool {
     let fits = |own: &str| own.eq_ignore_ascii_case(key);
     let help = if fits(kind.output_key()) {
         "`--to` says which output it is"
-    } else if kind == Kind::FluentBit && (fits("match") || fits("match_regex")) {
+    } else if kind == Dialect::FluentBit && (fits("match") || fits("match_regex")) {
         "each container's output gets that container's logs"
     } else {
         return false;
