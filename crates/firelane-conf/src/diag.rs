@@ -70,9 +70,9 @@ pub struct Diagnostic {
     /// Where.
     pub span: Option<Span>,
     /// The plugin instance it is about.
-    pub plugin: Option<String>,
+    pub plugin: Option<Box<str>>,
     /// What comes of it elsewhere: which service refuses it, when, with which words.
-    pub outcome: Option<String>,
+    pub outcome: Option<Box<str>>,
     /// What to do about it.
     pub help: Option<String>,
 }
@@ -119,14 +119,14 @@ impl Diagnostic {
     /// Which plugin instance it is about.
     #[must_use]
     pub fn plugin(mut self, plugin: impl Into<String>) -> Self {
-        self.plugin = Some(plugin.into());
+        self.plugin = Some(plugin.into().into_boxed_str());
         self
     }
 
     /// What comes of it elsewhere.
     #[must_use]
     pub fn outcome(mut self, outcome: impl Into<String>) -> Self {
-        self.outcome = Some(outcome.into());
+        self.outcome = Some(outcome.into().into_boxed_str());
         self
     }
 

@@ -5,7 +5,7 @@ use firelane_conf::{Severity, SourceId};
 use crate::context::{Context, Given};
 use crate::lint::{self, Subject};
 use crate::source::Grammar;
-use crate::taskdef::{Loaded, Options, TaskDefinition, load};
+use crate::taskdef::{Loaded, Options, TaskDefinition, UNKNOWN_FIELD, load};
 use crate::{firelens, graph, plan, render};
 
 fn loaded(text: &str, grammar: Grammar) -> Loaded {
@@ -56,7 +56,14 @@ fn everything(loaded: &Loaded, task: &TaskDefinition) {
             plan.to_json();
         }
     }
-    reads_back(task);
+    // A field in the wrong spelling is kept as it is written, and may be a known one in the other.
+    if loaded
+        .diagnostics
+        .iter()
+        .all(|diagnostic| diagnostic.code != UNKNOWN_FIELD)
+    {
+        reads_back(task);
+    }
 }
 
 /// What is printed reads back as the same model.

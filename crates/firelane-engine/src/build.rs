@@ -338,7 +338,7 @@ impl Builder<'_> {
         let done = step(self);
         let mut found = self.warnings.take();
         for diagnostic in self.errors[known..].iter_mut().chain(&mut found) {
-            diagnostic.plugin.get_or_insert_with(|| name.to_string());
+            diagnostic.plugin.get_or_insert_with(|| name.into());
         }
         before
             .into_iter()

@@ -48,12 +48,13 @@ fn rule(code: &str, first: &Diagnostic) -> Value {
 }
 
 fn result(diagnostic: &Diagnostic, sources: &Sources) -> Value {
-    let parts = [
-        Some(diagnostic.message.clone()),
-        diagnostic.outcome.clone(),
-        diagnostic.help.as_ref().map(|help| format!("help: {help}")),
-    ];
-    let text = parts.into_iter().flatten().collect::<Vec<_>>().join("\n");
+    let mut text = diagnostic.message.clone();
+    if let Some(outcome) = &diagnostic.outcome {
+        text.push_str(&format!("\n{outcome}"));
+    }
+    if let Some(help) = &diagnostic.help {
+        text.push_str(&format!("\nhelp: {help}"));
+    }
     let mut result = json!({
         "ruleId": diagnostic.code,
         "level": level(diagnostic.severity),

@@ -334,6 +334,9 @@ pub(crate) fn read_object<T: Object>(node: &Node, cx: &mut Reader) -> Option<T> 
     Some(object)
 }
 
+/// The code of fields that are not known.
+pub(crate) const UNKNOWN_FIELD: &str = "FL0507";
+
 fn unknown<T: Object>(key: &Spanned<String>, cx: &mut Reader) {
     let place = match cx.place() {
         place if place.is_empty() => "the task definition".to_string(),
@@ -358,7 +361,7 @@ fn unknown<T: Object>(key: &Spanned<String>, cx: &mut Reader) {
         Form::Cfn => "CloudFormation refuses it: Encountered unsupported property".to_string(),
     };
     let message = format!("unknown field `{}` in {place}", key.value);
-    let diagnostic = Diagnostic::warning("FL0507", message).at(key.span);
+    let diagnostic = Diagnostic::warning(UNKNOWN_FIELD, message).at(key.span);
     cx.diagnostics.push(diagnostic.outcome(outcome).help(help));
 }
 

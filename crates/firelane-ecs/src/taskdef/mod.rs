@@ -11,6 +11,7 @@ use crate::text::{Text, TextMap};
 use field::model;
 
 pub use document::{Loaded, Options, load};
+pub(crate) use field::UNKNOWN_FIELD;
 pub use field::{Extra, Flag, Int};
 pub use form::Form;
 

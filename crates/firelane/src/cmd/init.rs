@@ -122,12 +122,8 @@ fn save(path: &Path, before: &str, text: &str, notes: &[String]) -> Exit {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = path.with_file_name(format!(".{name}.firelane-{}", std::process::id()));
     let written = std::fs::write(&beside, text)
-        .and_then(|()| {
-            Ok(std::fs::set_permissions(
-                &beside,
-                std::fs::metadata(path)?.permissions(),
-            )?)
-        })
+        .and_then(|()| std::fs::metadata(path))
+        .and_then(|file| std::fs::set_permissions(&beside, file.permissions()))
         .and_then(|()| std::fs::rename(&beside, std::fs::canonicalize(path)?));
     if let Err(error) = written {
         // What could not be renamed is of no use.

@@ -192,7 +192,6 @@ fn env(given: &Given, args: &TaskArgs, pseudo: Pseudo) -> Env {
         params: args.params.clone(),
         region: region.or_else(|| example(DEFAULT_REGION)),
         account: account.or_else(|| example(EXAMPLE_ACCOUNT)),
-        ..Env::default()
     }
 }
 
