@@ -32,6 +32,4 @@ pub mod lint;
 pub mod fuzz;
 
 #[cfg(test)]
-mod messages;
-#[cfg(test)]
-mod properties;
+mod tests;
