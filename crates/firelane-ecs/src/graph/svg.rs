@@ -92,7 +92,10 @@ fn open(out: &mut String, graph: &Graph, layout: &Layout) {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {w:.0} {h:.0}\" width=\"{w:.0}\" \
          height=\"{h:.0}\" role=\"img\" aria-labelledby=\"fl-title fl-desc\">"
     );
-    let title = format!("Log routes of {}", graph.title);
+    let title = match graph.title.trim() {
+        "" => "Log routes".to_string(),
+        family => format!("Log routes of {family}"),
+    };
     let _ = writeln!(
         out,
         "<title id=\"fl-title\">{}</title>",

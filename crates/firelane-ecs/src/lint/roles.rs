@@ -2,7 +2,7 @@
 
 use firelane_conf::{Class, Diagnostic, Span};
 
-use super::Subject;
+use super::{Subject, shared};
 use crate::cfn::{Resource, Template};
 use crate::context::LaunchType;
 use crate::firelens::refuse::Stage;
@@ -14,10 +14,11 @@ use crate::taskdef::TaskDefinition;
 pub(super) fn check(subject: &Subject<'_>, found: &mut Vec<Diagnostic>) {
     let task = subject.task;
     let needs = iam::needs(task, subject.context, subject.config, &iam::Options::default());
-    if task.execution_role_arn.is_none() {
+    let whole = !shared::is_fragment(task);
+    if whole && task.execution_role_arn.is_none() {
         execution(subject, &needs, found);
     }
-    if task.task_role_arn.is_none() && !needs.task.statements.is_empty() {
+    if whole && task.task_role_arn.is_none() && !needs.task.statements.is_empty() {
         found.push(no_task_role(subject, &needs.task));
     }
     let Some((template, id)) = subject.template else {

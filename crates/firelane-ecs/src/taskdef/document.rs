@@ -70,6 +70,11 @@ fn plain(loaded: &mut Loaded, root: &Node, options: &Options) {
             .diagnostics
             .push(not_one(root.span, message, "leave it out"));
     }
+    if let Some((name, _)) = options.env.params.first() {
+        let message = format!("`--param {name}=…` has no effect: the file is no CloudFormation template");
+        let unused = Diagnostic::warning("FL0519", message).help("leave it out");
+        loaded.diagnostics.push(unused);
+    }
     let inner = root.get("taskDefinition").unwrap_or(root);
     if let Value::List(_) = inner.value {
         // Only the containers: read them as such.

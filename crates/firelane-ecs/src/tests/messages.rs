@@ -120,6 +120,18 @@ fn templates() {
     insta::assert_snapshot!("templates", lint(TEMPLATE, codes));
 }
 
+#[test]
+fn values_for_no_template() {
+    let text = "{\"family\": \"web\", \"containerDefinitions\": []}";
+    let mut options = Options::default();
+    options.env.params.push(("Image".into(), "x".into()));
+    let loaded = load(SourceId(1), text, Grammar::Json, &options);
+    insta::assert_snapshot!(
+        "param_for_no_template",
+        rendered("task.json", text, &loaded.diagnostics)
+    );
+}
+
 fn policies(task: &str) -> String {
     let loaded = load(SourceId(1), task, Grammar::Yaml, &Options::default());
     let task_definition = loaded.task.unwrap();

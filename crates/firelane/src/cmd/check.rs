@@ -46,6 +46,10 @@ struct Found {
 
 /// Checks every file; the worst result is the exit code.
 pub(crate) fn run(checks: &Checks) -> Exit {
+    if checks.task.is_given() && !checks.files.iter().any(|file| is_task(file)) {
+        let text = "options for task definitions are given, but none of the files is one";
+        say::line(&format!("warning[FL0019]: {text}\n   help: leave them out"));
+    }
     let mut worst = Exit::Ok;
     let mut all = Vec::new();
     for file in &checks.files {

@@ -44,6 +44,18 @@ pub(crate) struct TaskArgs {
     pub(crate) router_config: Option<PathBuf>,
 }
 
+impl TaskArgs {
+    /// Whether anything is said.
+    pub(crate) fn is_given(&self) -> bool {
+        let texts = [&self.resource, &self.region, &self.account];
+        let files = [&self.context, &self.router_config];
+        texts.into_iter().any(Option::is_some)
+            || files.into_iter().any(Option::is_some)
+            || self.launch_type.is_some()
+            || !self.params.is_empty()
+    }
+}
+
 /// `NAME=VALUE`.
 pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
@@ -249,6 +261,16 @@ impl Reading {
                 .filter(|name| !name.is_empty())?;
             Some(folder.join(name))
         });
+        if let (Some(path), None) = (&args.router_config, external(firelens)) {
+            let message = format!(
+                "`{}` is not looked into: the router has no `config-file-value`",
+                path.display()
+            );
+            let help = "ECS gives the router no file of yours without it";
+            self.diagnostics
+                .push(Diagnostic::warning("FL0018", message).help(help));
+            return None;
+        }
         let path = match &args.router_config {
             Some(path) => path.clone(),
             None => beside.filter(|path| path.is_file())?,
@@ -349,8 +371,10 @@ pub(crate) fn hint(path: &Path, task: &Task) {
     let count = |severity| found.iter().filter(|d| d.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     if errors + warnings > 0 {
+        let counted = |n: usize, noun: &str| format!("{n} {noun}{}", if n == 1 { "" } else { "s" });
+        let (errors, warnings) = (counted(errors, "error"), counted(warnings, "warning"));
         let text = format!(
-            "{errors} errors, {warnings} warnings: `firelane check {}` tells them",
+            "{errors}, {warnings}: `firelane check {}` tells them",
             path.display()
         );
         say::line(&text);
