@@ -3,6 +3,7 @@
 use firelane_conf::{Severity, SourceId};
 
 use crate::context::{Context, Given};
+use crate::init::{self, Request};
 use crate::lint::{self, Subject};
 use crate::source::Grammar;
 use crate::taskdef::{Loaded, Options, TaskDefinition, UNKNOWN_FIELD, load};
@@ -26,6 +27,7 @@ pub fn fuzz_taskdef(data: &[u8]) {
         if let Some(task) = &loaded.task {
             everything(&loaded, task);
         }
+        amended(text, grammar);
     }
 }
 
@@ -63,6 +65,21 @@ fn everything(loaded: &Loaded, task: &TaskDefinition) {
         .all(|diagnostic| diagnostic.code != UNKNOWN_FIELD)
     {
         reads_back(task);
+    }
+}
+
+/// A router put in is there, and putting it in again changes nothing.
+fn amended(text: &str, grammar: Grammar) {
+    let request = Request {
+        to: "stdout".into(),
+        ..Request::default()
+    };
+    match init::amend(&request, SourceId(1), text, grammar) {
+        Ok(once) => {
+            let twice = init::amend(&request, SourceId(1), &once.text, grammar).map(|written| written.text);
+            assert_eq!(twice.as_ref(), Ok(&once.text), "a second time changes it");
+        }
+        Err(errors) => assert!(errors.iter().all(|error| !init::is_internal(error)), "{errors:?}"),
     }
 }
 

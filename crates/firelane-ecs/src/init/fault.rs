@@ -44,9 +44,12 @@ pub(super) fn edit(message: impl Into<String>, span: Span) -> Diagnostic {
         .help("change this spot by hand first: an anchor, an alias or an unusual form of YAML stands there")
 }
 
+/// The code of mistakes of ours.
+pub(crate) const INTERNAL: &str = "FL0619";
+
 /// A mistake of ours: what was written is not what was meant, so it is not given out.
 pub(super) fn internal(message: impl Into<String>) -> Diagnostic {
-    Diagnostic::error("FL0619", Class::Init, message)
+    Diagnostic::error(INTERNAL, Class::Init, message)
         .outcome("nothing was written")
         .help("this is a mistake in firelane: please report it with the file")
 }

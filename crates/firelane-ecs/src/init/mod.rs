@@ -76,6 +76,11 @@ pub fn parse_option(argument: &str) -> Result<(String, String), Box<Diagnostic>>
     }
 }
 
+/// Whether an error is a mistake of ours and not of the text.
+pub(crate) fn is_internal(error: &Diagnostic) -> bool {
+    error.code == fault::INTERNAL
+}
+
 /// A whole new task definition, as JSON for `register-task-definition`.
 ///
 /// # Errors
