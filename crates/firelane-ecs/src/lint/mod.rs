@@ -7,6 +7,7 @@
 mod shared;
 
 mod buffers;
+mod capabilities;
 mod config;
 mod dependencies;
 mod drivers;
@@ -99,6 +100,10 @@ pub static RULES: &[Rule] = &[
     Rule {
         name: "buffers",
         check: buffers::check,
+    },
+    Rule {
+        name: "capabilities",
+        check: capabilities::check,
     },
     Rule {
         name: "config",

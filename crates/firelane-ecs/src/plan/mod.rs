@@ -2,6 +2,7 @@
 //!
 //! Source: amazon-ecs-agent 1.105.1, `agent/engine/docker_task_engine.go`, `agent/api/task/task.go`.
 
+pub mod capabilities;
 pub mod order;
 
 use serde_json::{Map, Value as Json, json};
@@ -42,6 +43,8 @@ pub struct Plan {
     pub secrets: Vec<Fetched>,
     /// Files that are fetched before anything starts.
     pub files: Vec<Fetched>,
+    /// Attributes that an instance must have.
+    pub attributes: Vec<&'static str>,
 }
 
 /// A container of a plan.
@@ -120,6 +123,10 @@ pub fn plan(task: &TaskDefinition, context: &Context) -> Result<Option<Plan>, St
         start_order: order::start(task).into_iter().filter_map(name).collect(),
         secrets: secrets(task),
         files: files(task),
+        attributes: capabilities::required(task)
+            .into_iter()
+            .map(|need| need.name)
+            .collect(),
     }))
 }
 
@@ -360,6 +367,7 @@ impl Plan {
             "socketDirOwner": self.socket_owner,
             "logSecretProviders": self.secret_providers,
             "needsExecutionRole": needs_execution,
+            "requiresAttributes": self.attributes,
             "startOrder": self.start_order,
             "stopOrder": self.start_order.iter().rev().collect::<Vec<_>>(),
             "secrets": self.secrets.iter().map(Fetched::to_json).collect::<Vec<_>>(),
