@@ -19,8 +19,22 @@ pub struct Places<'a> {
 impl<'a> Places<'a> {
     /// The lines of `text`.
     pub fn new(file: SourceId, text: &'a str) -> Self {
-        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
-        let starts = std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect();
+        Self::with_ends(file, text, |bytes, at| bytes[at] == b'\n')
+    }
+
+    /// The lines of `text` as YAML counts them: a lone carriage return ends one too.
+    pub fn yaml(file: SourceId, text: &'a str) -> Self {
+        Self::with_ends(file, text, |bytes, at| match bytes[at] {
+            b'\n' => true,
+            b'\r' => bytes.get(at + 1) != Some(&b'\n'),
+            _ => false,
+        })
+    }
+
+    fn with_ends(file: SourceId, text: &'a str, ends: fn(&[u8], usize) -> bool) -> Self {
+        let bytes = text.as_bytes();
+        let ends = (0..bytes.len()).filter(|at| ends(bytes, *at));
+        let starts = std::iter::once(0).chain(ends.map(|at| at + 1)).collect();
         let mut counts = vec![0];
         for chunk in text.as_bytes().chunks(STEP) {
             counts.push(counts.last().copied().unwrap_or_default() + chars(chunk));

@@ -13,7 +13,7 @@ type Events<'a> = Parser<'a, saphyr_parser::StrInput<'a>>;
 /// Reads the first document of a text; a second one is an error.
 pub(super) fn read(file: SourceId, text: &str) -> Read<Node> {
     let mut builder = Builder {
-        places: Places::new(file, text),
+        places: Places::yaml(file, text),
         anchors: Vec::new(),
         nodes: 0,
     };
@@ -139,7 +139,7 @@ impl Builder<'_> {
             let (event, at) = self.next(events)?;
             if matches!(event, Event::SequenceEnd) {
                 let last = items.last().map_or(range.start, |item| item.range.end);
-                range.end = end_of(self.range(at), last);
+                range.end = end_of(self.range(at), last).max(range.start);
                 return Ok(Node::new(Value::List(items), span, range));
             }
             items.push(self.node(event, at, events, depth + 1)?);
@@ -158,7 +158,7 @@ impl Builder<'_> {
             let (event, at) = self.next(events)?;
             if matches!(event, Event::MappingEnd) {
                 let last = pairs.last().map_or(range.start, |pair| pair.value.range.end);
-                range.end = end_of(self.range(at), last);
+                range.end = end_of(self.range(at), last).max(range.start);
                 return Ok(Node::new(Value::Map(pairs), span, range));
             }
             let key = self.node(event, at, events, depth + 1)?;
@@ -294,6 +294,14 @@ mod tests {
         assert_eq!(&text[list.items()[1].range.clone()], "{b: \"ß\"}");
         assert_eq!(list.items()[1].get("b").unwrap().span.column, 9);
         assert_eq!(&text[root.pairs()[1].key_range.clone()], "next");
+    }
+
+    #[test]
+    fn a_lone_carriage_return_ends_a_line() {
+        let text = "a: 1\rb: [x,\r y]\nc: 2\n";
+        let root = parsed(text);
+        assert_eq!(&text[root.get("b").unwrap().range.clone()], "[x,\r y]");
+        assert_eq!(root.get("c").unwrap().span.line, 4);
     }
 
     #[test]
