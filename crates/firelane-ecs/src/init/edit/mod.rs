@@ -71,11 +71,20 @@ pub(super) struct Editor {
 impl Editor {
     /// Starts with a text.
     pub(super) fn new(file: SourceId, text: &str, grammar: Grammar) -> Result<Self, Box<Diagnostic>> {
+        let mut twice = Vec::new();
+        let root = source::read(file, text, grammar, &mut twice)?;
+        // Which of two equal keys is meant is not for us to say.
+        if let Some(span) = twice.first().and_then(|warning| warning.span) {
+            let help = "delete one of them first";
+            return Err(Box::new(
+                fault::place("a key stands twice in one map", span).help(help),
+            ));
+        }
         Ok(Self {
             file,
             grammar,
             text: text.to_string(),
-            root: source::read(file, text, grammar, &mut Vec::new())?,
+            root,
         })
     }
 
