@@ -37,7 +37,7 @@ pub(super) fn unknown(message: String, help: &str, span: Option<Span>) -> Diagno
 /// Keys of the customer's own are not told by a task definition.
 pub(super) fn keys(what: &str, actions: &str, span: Option<Span>) -> Diagnostic {
     let message = format!("{what} encrypted with a customer key of KMS: {actions} on that key is needed too");
-    let help = "give the ARN of the key, and a statement for it is made; the key of AWS needs none";
+    let help = "pass the key's ARN (`--secret-key`, `--bucket-key`), and a statement is made; AWS' own key needs none";
     placed(Diagnostic::note("FL0605", message).help(help), span)
 }
 
@@ -66,7 +66,8 @@ pub(super) fn unjudged(span: Span, message: impl Into<String>) -> Diagnostic {
 pub(super) fn unread(what: &str, span: Option<Span>) -> Diagnostic {
     let message = format!("{what} is not read here: what its outputs need is not in the policies");
     placed(
-        Diagnostic::note("FL0609", message).help("hand the configuration in beside the task definition"),
+        Diagnostic::note("FL0609", message)
+            .help("put the file beside the task definition, or pass `--router-config FILE`"),
         span,
     )
 }
