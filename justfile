@@ -20,7 +20,7 @@ ci:
 run CONF="examples/quick-start.conf":
     cargo run --release -- router -c {{CONF}}
 
-# The golden cases of one kind: router, forward or outputs.
+# The golden cases of one kind: ecs, router, forward or outputs.
 vectors KIND:
     cargo build --release -p firelane
     tests/vectors/run.py --bin target/release/firelane --kind {{KIND}}
