@@ -37,8 +37,9 @@ pub(crate) struct Checks {
     pub(crate) task: TaskArgs,
 }
 
-/// What was found in one file.
+/// What was found in one file, or about one task definition of it.
 struct Found {
+    name: String,
     diagnostics: Vec<Diagnostic>,
     sources: Sources,
     exit: Exit,
@@ -53,18 +54,19 @@ pub(crate) fn run(checks: &Checks) -> Exit {
     let mut worst = Exit::Ok;
     let mut all = Vec::new();
     for file in &checks.files {
-        let found = check(file, checks);
-        let warned = found.diagnostics.iter().any(|d| d.severity == Severity::Warning);
-        worst = worst.max(match found.exit {
-            Exit::Ok if warned && checks.deny_warnings => Exit::Config,
-            exit => exit,
-        });
-        if checks.format == Format::Human {
-            report::print(&found.diagnostics, &found.sources);
-            let summary = report::summary(&file.display().to_string(), &found.diagnostics);
-            worst = worst.max(say::out(&format!("{summary}\n")));
+        for found in check(file, checks) {
+            let warned = found.diagnostics.iter().any(|d| d.severity == Severity::Warning);
+            worst = worst.max(match found.exit {
+                Exit::Ok if warned && checks.deny_warnings => Exit::Config,
+                exit => exit,
+            });
+            if checks.format == Format::Human {
+                report::print(&found.diagnostics, &found.sources);
+                let summary = report::summary(&found.name, &found.diagnostics);
+                worst = worst.max(say::out(&format!("{summary}\n")));
+            }
+            all.push(found);
         }
-        all.push(found);
     }
     let each = || {
         let all = all.iter();
@@ -86,28 +88,58 @@ pub(crate) fn run(checks: &Checks) -> Exit {
     worst.max(say::out(&format!("{text}\n")))
 }
 
-fn check(file: &Path, checks: &Checks) -> Found {
-    if is_task(file) {
-        let task = Task::read(file, &checks.task, Pseudo::Open);
-        let diagnostics = task.check(checks.quota);
-        let exit = task.exit(&diagnostics);
-        return Found {
-            diagnostics,
-            sources: task.sources,
-            exit,
-        };
+fn check(file: &Path, checks: &Checks) -> Vec<Found> {
+    if !is_task(file) {
+        return vec![configuration(file)];
     }
+    let task = Task::read(file, &checks.task, Pseudo::Open);
+    let several = task.several();
+    if several.is_empty() || checks.task.resource.is_some() {
+        return vec![definition(file.display().to_string(), task, checks.quota)];
+    }
+    // What is wrong with the template is said with the first of its task definitions.
+    let mut said: Vec<Diagnostic> = Vec::new();
+    let one = |id: String| {
+        let name = format!("{} ({id})", file.display());
+        let args = TaskArgs {
+            resource: Some(id),
+            ..checks.task.clone()
+        };
+        let mut found = definition(name, Task::read(file, &args, Pseudo::Open), checks.quota);
+        found.diagnostics.retain(|diagnostic| !said.contains(diagnostic));
+        said.extend(found.diagnostics.iter().cloned());
+        found
+    };
+    several.into_iter().map(one).collect()
+}
+
+/// What is found about a task definition.
+fn definition(name: String, task: Task, quota: bool) -> Found {
+    let diagnostics = task.check(quota);
+    Found {
+        name,
+        exit: task.exit(&diagnostics),
+        diagnostics,
+        sources: task.sources,
+    }
+}
+
+/// What is found in a configuration of the router.
+fn configuration(file: &Path) -> Found {
+    let name = file.display().to_string();
     let args = RouterArgs {
         config: Some(file.to_path_buf()),
         ..RouterArgs::default()
     };
     match prepare(&args) {
         Ok(prepared) => Found {
+            name,
             diagnostics: prepared.warnings,
             sources: prepared.sources,
             exit: Exit::Ok,
         },
         Err(bad) => Found {
+            name,
             diagnostics: bad.diagnostics,
             sources: bad.sources,
             exit: bad.exit,

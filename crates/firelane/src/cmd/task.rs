@@ -159,6 +159,17 @@ impl Task {
         })
     }
 
+    /// The task definitions of a template that has several, none of them chosen.
+    pub(crate) fn several(&self) -> Vec<String> {
+        let template = self.loaded.template.as_ref();
+        let template = template.filter(|_| self.loaded.resource.is_none());
+        let ids = template
+            .into_iter()
+            .flat_map(|template| template.task_definitions());
+        let ids: Vec<_> = ids.map(|(id, _)| id.to_string()).collect();
+        if ids.len() > 1 { ids } else { Vec::new() }
+    }
+
     /// Everything that is found: while reading and by the rules.
     pub(crate) fn check(&self, quota: bool) -> Vec<Diagnostic> {
         let mut found = self.diagnostics.clone();

@@ -106,6 +106,12 @@ fn a_template_is_asked_for_what_it_leaves_open() {
         "{}",
         several.stderr
     );
+    let all = run(&files, &["check", "stack.yaml"]);
+    for name in ["stack.yaml (Task): ", "stack.yaml (Other): "] {
+        assert!(all.stdout.contains(name), "{}", all.stdout);
+    }
+    let wrong = run(&files, &["check", "stack.yaml", "--resource", "Tsk"]);
+    assert!(wrong.stderr.contains("it has Task, Other"), "{}", wrong.stderr);
     let open = run(&files, &["render", "stack.yaml", "--resource", "Task"]);
     assert_eq!(open.code, Some(0), "{}", open.stderr);
     assert!(
