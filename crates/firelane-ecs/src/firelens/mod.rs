@@ -378,3 +378,43 @@ fn metadata(task: &TaskDefinition, context: &Context) -> Vec<(String, String)> {
         .map(|(key, value)| (key.to_string(), value))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::Given;
+    use crate::source::Grammar;
+    use crate::taskdef::{Options, load};
+
+    /// Guarantees: of several routers the first one gives language, memory and options of the configuration.
+    #[test]
+    fn the_first_router_counts() {
+        let text = "
+family: web
+containerDefinitions:
+- {name: a, image: i, memory: 100, firelensConfiguration: {type: fluentbit}}
+- {name: b, image: i, memory: 900, firelensConfiguration: {type: fluentd}}
+- {name: app, image: i, logConfiguration: {logDriver: awsfirelens, options: {Name: stdout}}}
+";
+        let loaded = load(
+            firelane_conf::SourceId(1),
+            text,
+            Grammar::Yaml,
+            &Options::default(),
+        );
+        let task = loaded.task.unwrap();
+        let context = Context::new(&Given::default(), &task);
+        let generated = generate(&task, &context).unwrap();
+        assert_eq!(generated.dialect, Dialect::FluentBit);
+        assert_eq!(generated.inputs[0].options[0].1, "50MB");
+        let plan = crate::plan::plan(&task, &context).unwrap().unwrap();
+        // The last one counts for the start order.
+        assert_eq!(plan.containers[2].implicit[0].container, "b");
+        assert_eq!(plan.router, "a");
+        assert!(
+            plan.containers[1]
+                .env
+                .contains(&("FLUENT_UID".into(), "0".into()))
+        );
+    }
+}

@@ -80,7 +80,29 @@ pub fn check(task: &TaskDefinition, context: &Context) -> Vec<Diagnostic> {
     found
 }
 
-/// Router and users need each other, and there is one router.
+/// Several routers: the API refuses them, in words that are not public. Nothing stops the generation: the
+/// agent would take the first one for the configuration.
+pub fn several_routers(task: &TaskDefinition, found: &mut Vec<Diagnostic>) {
+    let mut routers = task
+        .containers
+        .iter()
+        .filter(|container| container.firelens_configuration.is_some());
+    let (Some(first), Some(second)) = (routers.next(), routers.next()) else {
+        return;
+    };
+    let message = format!("two log routers: `{}` and `{}`", first.name(), second.name());
+    let outcome =
+        "RegisterTaskDefinition refuses it, in words that are not public: a task has one log router";
+    let help = "keep one; a second destination needs no second router, but another output";
+    let span = second
+        .firelens_configuration
+        .as_ref()
+        .map_or(second.span, |firelens| firelens.span);
+    let diagnostic = Diagnostic::error("FL0703", Class::Init, message).at(span);
+    found.push(diagnostic.outcome(outcome).help(help));
+}
+
+/// Router and users need each other.
 fn pairing(
     task: &TaskDefinition,
     routers: &[(&Container, &FirelensConfiguration)],
@@ -117,14 +139,6 @@ fn pairing(
             ));
         }
         _ => {}
-    }
-    if let [(first, _), (second, firelens), ..] = routers {
-        let message = format!("two log routers: `{}` and `{}`", first.name(), second.name());
-        let outcome =
-            "RegisterTaskDefinition refuses it, in words that are not public: a task has one log router";
-        let help = "keep one; a second destination needs no second router, but another output";
-        let diagnostic = Diagnostic::error("FL0703", Class::Init, message).at(firelens.span);
-        found.push(diagnostic.outcome(outcome).help(help));
     }
 }
 

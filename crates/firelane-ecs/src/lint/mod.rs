@@ -182,6 +182,7 @@ pub static RULES: &[Rule] = &[
 /// Runs all rules; what is found comes in the order of the text, errors first in each place.
 pub fn check(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let mut found = firelens::refuse::check(subject.task, subject.context);
+    firelens::refuse::several_routers(subject.task, &mut found);
     for rule in RULES {
         (rule.check)(subject, &mut found);
     }
