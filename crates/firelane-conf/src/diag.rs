@@ -169,10 +169,10 @@ impl Diagnostic {
             if let Some(place) = self.place(sources) {
                 let _ = writeln!(out, "  --> {place}");
                 if let Some(line) = sources.line(span.file, span.line) {
+                    let (line, before) = window(line, span.column as usize - 1);
                     let marks = "^".repeat((span.len as usize).clamp(1, 100));
-                    let blanks: String = line
-                        .chars()
-                        .take(span.column as usize - 1)
+                    let blanks: String = before
+                        .into_iter()
                         .map(|c| if c == '\t' { c } else { ' ' })
                         .collect();
                     let number = span.line.to_string();
@@ -193,5 +193,50 @@ impl Diagnostic {
             let _ = writeln!(out, "   help: {help}");
         }
         out
+    }
+}
+
+/// Longest line that is shown whole, in characters: minified files are one line.
+const LINE_MAX: usize = 240;
+/// How much of a longer line is shown on each side of a place.
+const AROUND: usize = 80;
+
+/// The part of a line around a character, and what of that part stands before it.
+fn window(line: &str, at: usize) -> (String, Vec<char>) {
+    if line.chars().nth(LINE_MAX).is_none() {
+        return (line.to_string(), line.chars().take(at).collect());
+    }
+    let from = at.saturating_sub(AROUND);
+    let head = if from > 0 { "…" } else { "" };
+    let rest = line.chars().nth(from + 2 * AROUND);
+    let tail = if rest.is_some() { "…" } else { "" };
+    let part: String = line.chars().skip(from).take(2 * AROUND).collect();
+    let shown = format!("{head}{part}{tail}");
+    let before = shown.chars().take(head.chars().count() + at - from).collect();
+    (shown, before)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn of_a_long_line_only_the_place_is_shown() {
+        let mut sources = Sources::default();
+        let text = format!("{{{}\"here\"{}}}", "x".repeat(1000), "y".repeat(1000));
+        let file = sources.add(Path::new("t.json"), text);
+        let span = Span {
+            file,
+            line: 1,
+            column: 1002,
+            len: 6,
+        };
+        let shown = Diagnostic::note("FL0000", "here").at(span).render(&sources);
+        let lines: Vec<_> = shown.lines().collect();
+        assert!(lines[2].chars().count() < 180, "{shown}");
+        let at = lines[3].chars().position(|c| c == '^').unwrap();
+        assert_eq!(lines[2].chars().skip(at).take(6).collect::<String>(), "\"here\"");
     }
 }

@@ -10,9 +10,12 @@ pub(super) fn account() -> Diagnostic {
 
 /// Resources hold words that only the deployment knows.
 pub(super) fn open(words: &[String], span: Option<Span>) -> Diagnostic {
+    let (are, stand) = match words {
+        [_] => ("is", "stands in the ARNs as it is"),
+        _ => ("are", "stand in the ARNs as they are"),
+    };
     let words = words.join("`, `");
-    let message =
-        format!("`{words}` is known only to the deployment and stands in the ARNs as it is written");
+    let message = format!("`{words}` {are} known only to the deployment and {stand} written");
     let help = "the CloudFormation form makes `!Sub` of it; for the others give a value of the parameter";
     placed(Diagnostic::note("FL0602", message).help(help), span)
 }
