@@ -58,8 +58,9 @@ impl Class {
 /// One message for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Stable code, `FL` and four digits: 01 grammar and files, 02 plugins and core properties, 03 properties
-    /// and values, 04 warnings.
+    /// Stable code, `FL` and four digits: 00 the command line, 01 grammar and files, 02 plugins and core
+    /// properties, 03 properties and values, 04 warnings, 05 task definitions and templates, 06 policies and
+    /// new definitions, 07 and 08 what becomes of a task on ECS.
     pub code: &'static str,
     /// How bad it is.
     pub severity: Severity,

@@ -22,6 +22,20 @@ pub trait Files {
     fn glob(&self, pattern: &Path) -> Result<Vec<PathBuf>, String>;
 }
 
+/// Why a file cannot be read, and what to do about it.
+pub fn unreadable(error: &io::Error) -> (String, &'static str) {
+    let (reason, help) = match error.kind() {
+        io::ErrorKind::NotFound => ("no such file", "check the path"),
+        io::ErrorKind::PermissionDenied => {
+            ("permission denied", "let this user read the file and its folder")
+        }
+        io::ErrorKind::IsADirectory => ("it is a folder", "name a file in it"),
+        io::ErrorKind::InvalidData => ("it is not UTF-8 text", "save it as UTF-8"),
+        _ => return (error.to_string(), "check that it is a readable text file"),
+    };
+    (reason.to_string(), help)
+}
+
 /// The file system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealFiles;

@@ -2,13 +2,12 @@
 //! variables.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::classic::{self, Item};
 use crate::diag::{Class, Diagnostic, Severity};
 use crate::env::{Env, Variables};
-use crate::files::Files;
+use crate::files::{Files, unreadable};
 use crate::span::{Sources, Span, Spanned};
 use crate::tree::{Config, Section, SectionKind};
 use crate::yaml;
@@ -74,20 +73,6 @@ struct Loader<'a> {
 fn is_yaml(path: &Path) -> bool {
     path.extension()
         .is_some_and(|ending| ending == "yaml" || ending == "yml")
-}
-
-/// Why a file cannot be read, and what to do about it.
-fn unreadable(error: &io::Error) -> (String, &'static str) {
-    let (reason, help) = match error.kind() {
-        io::ErrorKind::NotFound => ("no such file", "check the path"),
-        io::ErrorKind::PermissionDenied => {
-            ("permission denied", "let this user read the file and its folder")
-        }
-        io::ErrorKind::IsADirectory => ("it is a folder", "name a file in it"),
-        io::ErrorKind::InvalidData => ("it is not UTF-8 text", "save it as UTF-8"),
-        _ => return (error.to_string(), "check that it is a readable text file"),
-    };
-    (reason.to_string(), help)
 }
 
 impl<'a> Loader<'a> {

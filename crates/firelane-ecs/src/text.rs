@@ -54,13 +54,6 @@ impl TextMap {
         self.entry(key).map(|(_, value)| value)
     }
 
-    /// The value of `key` in any case, exactly so written first.
-    pub fn get_any_case(&self, key: &str) -> Option<&Text> {
-        let fits = |(known, _): &&(Spanned<String>, Text)| known.value.eq_ignore_ascii_case(key);
-        self.get(key)
-            .or_else(|| self.entries.iter().find(fits).map(|(_, value)| value))
-    }
-
     /// Key and value of `key`, exactly so written.
     pub fn entry(&self, key: &str) -> Option<&(Spanned<String>, Text)> {
         self.entries.iter().find(|(known, _)| known.value == key)

@@ -233,7 +233,9 @@ impl<'a> User<'a> {
     fn unknown(&self, found: &mut Vec<Diagnostic>) {
         for (key, span) in self.given() {
             let lower = key.to_ascii_lowercase();
-            let accepted = CORE.contains(&lower.as_str()) || lower.starts_with("oauth2.");
+            let accepted = CORE.contains(&lower.as_str());
+            // 5.1 takes these for every output, and few heed them.
+            let unheeded = lower.starts_with("oauth2.") && !self.output.knows(&lower);
             let said = [
                 "match",
                 "match_regex",
@@ -243,7 +245,7 @@ impl<'a> User<'a> {
                 EXCLUDE,
                 BUFFER_LIMIT,
             ];
-            if self.output.ignores(&lower) {
+            if self.output.ignores(&lower) || unheeded {
                 let message = format!("{} takes `{key}` but does nothing with it", self.owner());
                 let diagnostic = Diagnostic::warning("FL0775", message).at(span);
                 found.push(diagnostic.help("take it out"));
@@ -414,6 +416,11 @@ mod tests {
         insta::assert_snapshot!(options(
             "{Name: kinesis_firehose, region: r, delivery_stream: s, tls: 'on'}"
         ));
+    }
+
+    #[test]
+    fn options_that_do_nothing() {
+        insta::assert_snapshot!(options("{Name: stdout, oauth2.scope: x}"));
     }
 
     #[test]

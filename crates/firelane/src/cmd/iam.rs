@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use firelane_conf::{Files as _, RealFiles, Severity, Sources};
 use firelane_ecs::iam::{self, Diff, Needs, Options, Reason, Role, Why};
 
-use super::task::{Pseudo, Task, TaskArgs};
+use super::task::{Pseudo, Task, TaskArgs, unreadable};
 use crate::exit::Exit;
 use crate::{report, say};
 
@@ -118,10 +118,7 @@ fn compare(path: &Path, needs: &Needs, wanted: &IamArgs, sources: &mut Sources) 
     let text = match RealFiles.read(path) {
         Ok(text) => text,
         Err(error) => {
-            say::line(&format!(
-                "error[FL0015]: cannot read the policy `{}`: {error}",
-                path.display()
-            ));
+            report::print(&[unreadable(path, &error)], sources);
             return Exit::NoInput;
         }
     };

@@ -8,6 +8,7 @@ use firelane_ecs::firelens::Dialect;
 use firelane_ecs::init::{self, Request};
 use firelane_ecs::source::Grammar;
 
+use super::task::unreadable;
 use crate::exit::Exit;
 use crate::{report, say};
 
@@ -90,10 +91,7 @@ pub(crate) fn run(args: InitArgs) -> Exit {
     let text = match RealFiles.read(&path) {
         Ok(text) => text,
         Err(error) => {
-            say::line(&format!(
-                "error[FL0016]: cannot read `{}`: {error}",
-                path.display()
-            ));
+            report::print(&[unreadable(&path, &error)], &sources);
             return Exit::NoInput;
         }
     };

@@ -329,15 +329,11 @@ fn shifted(mut config: Config, offset: u32) -> Config {
     config
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Diagnostic {
-    let reason = match error.kind() {
-        io::ErrorKind::NotFound => "no such file".to_string(),
-        io::ErrorKind::InvalidData => "it is not UTF-8 text".to_string(),
-        io::ErrorKind::IsADirectory => "it is a folder".to_string(),
-        _ => error.to_string(),
-    };
+/// A file that cannot be read, and why.
+pub(crate) fn unreadable(path: &Path, error: &io::Error) -> Diagnostic {
+    let (reason, help) = firelane_conf::files::unreadable(error);
     let message = format!("cannot read `{}`: {reason}", path.display());
-    Diagnostic::error("FL0011", Class::NoFile, message).help("check the path")
+    Diagnostic::error("FL0011", Class::NoFile, message).help(help)
 }
 
 /// The files of this machine, and those that the router's image ships: they are taken for empty here.
@@ -379,15 +375,8 @@ impl Files for Shipped {
 /// Says how many other findings a command left unsaid.
 pub(crate) fn hint(path: &Path, task: &Task) {
     let found = task.check(true);
-    let count = |severity| found.iter().filter(|d| d.severity == severity).count();
-    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-    if errors + warnings > 0 {
-        let counted = |n: usize, noun: &str| format!("{n} {noun}{}", if n == 1 { "" } else { "s" });
-        let (errors, warnings) = (counted(errors, "error"), counted(warnings, "warning"));
-        let text = format!(
-            "{errors}, {warnings}: `firelane check {}` tells them",
-            path.display()
-        );
-        say::line(&text);
+    if found.iter().any(|d| d.severity != Severity::Note) {
+        let summary = report::summary(&path.display().to_string(), &found);
+        say::line(&format!("{summary}; `firelane check` tells them"));
     }
 }
