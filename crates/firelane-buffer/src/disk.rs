@@ -21,6 +21,9 @@ pub trait Disk: Send + Sync {
     /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
 
+    /// Gives a file another name, in place of a file that has it.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
     /// Makes creations and removals durable.
     fn sync_names(&self) -> io::Result<()>;
 }
@@ -52,6 +55,7 @@ pub trait DiskFile: Send {
 #[derive(Debug, Clone)]
 pub struct RealDisk {
     root: PathBuf,
+    full_sync: bool,
 }
 
 impl RealDisk {
@@ -60,7 +64,20 @@ impl RealDisk {
         fs::create_dir_all(root)?;
         Ok(Self {
             root: root.to_path_buf(),
+            full_sync: false,
         })
+    }
+
+    /// Syncs the files' times too, not only their bytes and lengths (`storage.sync full`).
+    #[must_use]
+    pub fn with_full_sync(mut self, full_sync: bool) -> Self {
+        self.full_sync = full_sync;
+        self
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Names come from this program, never from a tag; a separator in one would be a bug that must not
@@ -74,6 +91,13 @@ impl RealDisk {
         }
         Ok(self.root.join(name))
     }
+
+    fn file(&self, file: fs::File) -> RealFile {
+        RealFile {
+            file,
+            full_sync: self.full_sync,
+        }
+    }
 }
 
 impl Disk for RealDisk {
@@ -85,11 +109,11 @@ impl Disk for RealDisk {
             .append(true)
             .create_new(true)
             .open(self.path(name)?)?;
-        Ok(RealFile(file))
+        Ok(self.file(file))
     }
 
     fn open(&self, name: &str) -> io::Result<RealFile> {
-        Ok(RealFile(
+        Ok(self.file(
             fs::OpenOptions::new()
                 .read(true)
                 .append(true)
@@ -113,6 +137,10 @@ impl Disk for RealDisk {
         fs::remove_file(self.path(name)?)
     }
 
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path(from)?, self.path(to)?)
+    }
+
     fn sync_names(&self) -> io::Result<()> {
         fs::File::open(&self.root)?.sync_all()
     }
@@ -120,17 +148,20 @@ impl Disk for RealDisk {
 
 /// A file of a [`RealDisk`].
 #[derive(Debug)]
-pub struct RealFile(fs::File);
+pub struct RealFile {
+    file: fs::File,
+    full_sync: bool,
+}
 
 impl DiskFile for RealFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        io::Write::write_all(&mut self.0, bytes)
+        io::Write::write_all(&mut self.file, bytes)
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         let mut done = 0;
         while done < buf.len() {
-            let n = std::os::unix::fs::FileExt::read_at(&self.0, &mut buf[done..], offset + done as u64)?;
+            let n = std::os::unix::fs::FileExt::read_at(&self.file, &mut buf[done..], offset + done as u64)?;
             if n == 0 {
                 break;
             }
@@ -140,15 +171,19 @@ impl DiskFile for RealFile {
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn truncate(&mut self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.0.sync_data()
+        if self.full_sync {
+            self.file.sync_all()
+        } else {
+            self.file.sync_data()
+        }
     }
 }
 
@@ -173,7 +208,8 @@ mod tests {
         let n = disk.open("b").unwrap().read_at(6, &mut buf).unwrap();
         assert_eq!(&buf[..n], b"wo!");
         disk.remove("a").unwrap();
-        assert_eq!(disk.list().unwrap(), ["b"]);
+        disk.rename("b", "c").unwrap();
+        assert_eq!(disk.list().unwrap(), ["c"]);
     }
 
     #[test]

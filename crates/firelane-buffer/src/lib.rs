@@ -23,6 +23,7 @@ pub mod disk;
 pub mod frame;
 pub mod limits;
 pub mod partition;
+pub mod store;
 
 pub use batch::{Batcher, GroupKey, Grouping};
 pub use claim::{Claim, ClaimPart};
@@ -31,3 +32,4 @@ pub use disk::Disk;
 pub use frame::{Frame, Guard, RouteId, Routing};
 pub use limits::{Limits, Order};
 pub use partition::{Append, Partition};
+pub use store::{Group, Settled, Store, StoreOptions};

@@ -1,0 +1,513 @@
+//! The log on disk: blocks of records and what is settled of them, in segments.
+//!
+//! One owner writes ([`Store`]); anybody reads blocks ([`Blocks`]). A [`Store::commit`] is one write and one
+//! sync: what it was given is durable when it has returned, or none of it counts and the same group is given
+//! again. After an error nothing is appended to that segment any more, because nobody knows what it holds.
+
+pub mod dead;
+pub mod format;
+pub mod inspect;
+pub mod recover;
+pub mod scan;
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use firelane_record::set::RecordSet;
+
+use self::format::{BlockImage, Checkpoint, Kind, SettledRange};
+use crate::disk::{Disk, DiskFile};
+
+/// How a log is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct StoreOptions {
+    /// A segment that has so many bytes is followed by another one.
+    pub segment_bytes: u64,
+    /// Damaged parts are deleted, not set aside (`storage.delete_irrecoverable_chunks`).
+    pub delete_damaged: bool,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 32 * 1024 * 1024,
+            delete_damaged: false,
+        }
+    }
+}
+
+/// Records of a block, by number in it, that a route is done with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// The block.
+    pub block: u64,
+    /// The route's name: the same over restarts.
+    pub route: Arc<str>,
+    /// First record.
+    pub from: u32,
+    /// Behind the last record.
+    pub to: u32,
+}
+
+/// What is written and synced together.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Group<'a> {
+    /// New blocks.
+    pub blocks: &'a [BlockImage],
+    /// What routes are done with.
+    pub settled: &'a [Settled],
+    /// Blocks that every route is done with.
+    pub done: &'a [u64],
+}
+
+/// Where a block stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Location {
+    /// Its segment's sequence number.
+    pub segment: u64,
+    /// Where its frame begins.
+    pub offset: u64,
+    /// Bytes of its frame.
+    pub len: u64,
+}
+
+/// A block that is needed.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) at: Location,
+    pub(super) settled: BTreeMap<u16, RecordSet>,
+    /// Number of its records.
+    pub(super) records: u32,
+}
+
+impl Live {
+    fn ranges(&self, block: u64, out: &mut Vec<SettledRange>) {
+        for (&route, set) in &self.settled {
+            let runs = set.runs(0, self.records).filter(|run| run.2);
+            out.extend(runs.map(|(from, to, _)| SettledRange {
+                block,
+                route: Some(route),
+                from,
+                to,
+            }));
+        }
+    }
+}
+
+/// A segment that is there.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Segment {
+    pub(super) bytes: u64,
+    /// Bytes and number of its blocks that are needed.
+    pub(super) live_bytes: u64,
+    pub(super) live: u32,
+}
+
+#[derive(Debug)]
+struct Active<F> {
+    sequence: u64,
+    file: F,
+    len: u64,
+}
+
+/// The writing end of a log.
+#[derive(Debug)]
+pub struct Store<D: Disk> {
+    blocks: Arc<Blocks<D>>,
+    options: StoreOptions,
+    active: Option<Active<D::File>>,
+    next_sequence: u64,
+    /// The newest segment whose checkpoint is durable: what is older stands by itself.
+    checkpointed: u64,
+    segments: BTreeMap<u64, Segment>,
+    live: BTreeMap<u64, Live>,
+    /// Names of routes; their number is their place.
+    routes: Vec<Arc<str>>,
+    /// Routes that the active segment names.
+    routes_written: usize,
+    /// Reused for every write.
+    out: Vec<u8>,
+}
+
+/// The reading end of a log. Blocks stay where they are found until they are done with.
+#[derive(Debug)]
+pub struct Blocks<D: Disk> {
+    disk: D,
+    places: RwLock<HashMap<u64, Location>>,
+}
+
+/// Why a block was not read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The system.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// What stands there is not what was written.
+    #[error("the block is damaged (segment {:016x}, offset {})", .0.segment, .0.offset)]
+    Damaged(Location),
+    /// No such block: all of it was settled.
+    #[error("there is no such block")]
+    Gone,
+}
+
+/// The file of segment `sequence`.
+pub fn segment_name(sequence: u64) -> String {
+    format!("{sequence:016x}.seg")
+}
+
+/// The sequence number of a segment's file.
+pub fn segment_sequence(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(".seg").filter(|digits| digits.len() == 16)?;
+    u64::from_str_radix(digits, 16).ok()
+}
+
+impl<D: Disk> Blocks<D> {
+    /// The folder.
+    pub fn disk(&self) -> &D {
+        &self.disk
+    }
+
+    /// Where a block stands.
+    pub fn place(&self, id: u64) -> Option<Location> {
+        let places = self.places.read().unwrap_or_else(PoisonError::into_inner);
+        places.get(&id).copied()
+    }
+
+    /// Reads a block with its records.
+    pub fn load(&self, id: u64) -> Result<BlockImage, LoadError> {
+        let at = self.place(id).ok_or(LoadError::Gone)?;
+        let damaged = LoadError::Damaged(at);
+        let file = self.disk.open(&segment_name(at.segment))?;
+        let Some(found) = scan::frame_at(&file, at.segment, at.offset, at.offset + at.len)? else {
+            return Err(damaged);
+        };
+        let Some(data) = scan::data_of(&file, &found)? else {
+            return Err(damaged);
+        };
+        BlockImage::read(&found.meta, Some(&data)).map_err(|_| damaged)
+    }
+
+    /// Reads a block's table, without its records.
+    pub fn table(&self, id: u64) -> Result<BlockImage, LoadError> {
+        let at = self.place(id).ok_or(LoadError::Gone)?;
+        let file = self.disk.open(&segment_name(at.segment))?;
+        let found = scan::frame_at(&file, at.segment, at.offset, at.offset + at.len)?;
+        let image = found.and_then(|found| BlockImage::read(&found.meta, None).ok());
+        image.ok_or(LoadError::Damaged(at))
+    }
+}
+
+impl<D: Disk> Store<D> {
+    /// The reading end.
+    pub fn blocks(&self) -> Arc<Blocks<D>> {
+        self.blocks.clone()
+    }
+
+    /// Bytes of all segments.
+    pub fn bytes(&self) -> u64 {
+        self.segments.values().map(|segment| segment.bytes).sum()
+    }
+
+    /// Number of segments.
+    pub fn segments(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Number of blocks that are needed.
+    pub fn live(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Writes and syncs a group. After an error none of its blocks counts, and the whole group may be given
+    /// again; settlements may be repeated without harm.
+    pub fn commit(&mut self, group: &Group<'_>) -> io::Result<()> {
+        if let Err(error) = self.ensure_active() {
+            self.release(group.done);
+            return Err(error);
+        }
+        let Some(active) = &mut self.active else {
+            return Err(io::Error::other("no segment is open"));
+        };
+        let mut out = std::mem::take(&mut self.out);
+        out.clear();
+        let place = (active.sequence, active.len);
+        let mut locations = Vec::with_capacity(group.blocks.len());
+        let mut meta = Vec::new();
+        for image in group.blocks {
+            let start = out.len();
+            meta.clear();
+            image.write_meta(&mut meta);
+            format::write_frame(&mut out, place, Kind::Block, &meta, image.data());
+            locations.push(Location {
+                segment: active.sequence,
+                offset: active.len + start as u64,
+                len: (out.len() - start) as u64,
+            });
+        }
+        let ranges = settled_ranges(&mut self.routes, &self.live, group);
+        write_new_routes(&mut out, place, &self.routes, &mut self.routes_written);
+        if !ranges.is_empty() {
+            meta.clear();
+            format::write_settled(&mut meta, &ranges);
+            format::write_frame(&mut out, place, Kind::Settled, &meta, std::iter::empty());
+        }
+        let written = write(&mut active.file, &out);
+        let (sequence, len) = (active.sequence, out.len() as u64);
+        active.len += len;
+        self.segments.entry(sequence).or_default().bytes += len;
+        out.shrink_to(1 << 20);
+        self.out = out;
+        if let Err(error) = written {
+            self.active = None;
+            self.release(group.done);
+            return Err(error);
+        }
+        self.note(group.blocks, &locations, &ranges);
+        self.trim();
+        Ok(())
+    }
+
+    /// Forgets blocks without writing that down: the next checkpoint does not name them. A disk that is full
+    /// gets room by it.
+    fn release(&mut self, done: &[u64]) {
+        let mut places = self.blocks.places.write().unwrap_or_else(PoisonError::into_inner);
+        for id in done {
+            if let Some(old) = self.live.remove(id) {
+                forget(&mut self.segments, &old);
+                places.remove(id);
+            }
+        }
+        drop(places);
+        self.trim();
+    }
+
+    /// What a group that is durable has changed.
+    fn note(&mut self, blocks: &[BlockImage], locations: &[Location], ranges: &[SettledRange]) {
+        let mut places = self.blocks.places.write().unwrap_or_else(PoisonError::into_inner);
+        for (image, &at) in blocks.iter().zip(locations) {
+            if let Some(old) = self.live.remove(&image.id) {
+                forget(&mut self.segments, &old);
+            }
+            let segment = self.segments.entry(at.segment).or_default();
+            segment.live += 1;
+            segment.live_bytes += at.len;
+            let (settled, records) = (BTreeMap::new(), image.records());
+            self.live.insert(image.id, Live { at, settled, records });
+            places.insert(image.id, at);
+        }
+        for range in ranges {
+            match range.route {
+                Some(route) => {
+                    if let Some(live) = self.live.get_mut(&range.block) {
+                        let set = live.settled.entry(route).or_insert_with(RecordSet::none);
+                        set.insert_range(range.from..range.to);
+                    }
+                }
+                None => {
+                    if let Some(old) = self.live.remove(&range.block) {
+                        forget(&mut self.segments, &old);
+                        places.remove(&range.block);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Removes segments in which nothing is needed. What cannot be removed now is tried again.
+    fn trim(&mut self) {
+        let (disk, checkpointed) = (&self.blocks.disk, self.checkpointed);
+        self.segments.retain(|&sequence, segment| {
+            let needed = segment.live > 0 || sequence >= checkpointed;
+            needed || disk.remove(&segment_name(sequence)).is_err()
+        });
+    }
+
+    /// A segment to append to: the open one, or a new one that begins with a checkpoint.
+    fn ensure_active(&mut self) -> io::Result<()> {
+        let full = |active: &Active<D::File>| active.len >= self.options.segment_bytes;
+        if self.active.as_ref().is_some_and(|active| !full(active)) {
+            return Ok(());
+        }
+        // While the new one is not durable, the old one stays the last.
+        let sequence = self.next_sequence;
+        let mut file = self.blocks.disk.create(&segment_name(sequence))?;
+        self.next_sequence += 1;
+        self.segments.entry(sequence).or_default();
+        let mut out = format::segment_header(sequence).to_vec();
+        let mut written = 0;
+        write_new_routes(&mut out, (sequence, 0), &self.routes, &mut written);
+        write_checkpoint(&mut out, sequence, &self.live);
+        let done = write(&mut file, &out).and_then(|()| self.blocks.disk.sync_names());
+        self.segments.entry(sequence).or_default().bytes = out.len() as u64;
+        if let Err(error) = done {
+            // Without a whole checkpoint in it, it means nothing; nor does what could not be removed.
+            if self.blocks.disk.remove(&segment_name(sequence)).is_ok() {
+                self.segments.remove(&sequence);
+            }
+            return Err(error);
+        }
+        self.routes_written = written;
+        self.checkpointed = sequence;
+        self.active = Some(Active {
+            sequence,
+            file,
+            len: out.len() as u64,
+        });
+        Ok(())
+    }
+
+    /// Copies needed blocks out of the segment that holds the fewest of them, up to about `bytes_max`, where
+    /// more than half of that segment is not needed. `hollow` empties the runs of a block that no route
+    /// needs any more. True when there may be more to do.
+    pub fn compact(&mut self, bytes_max: u64, mut hollow: impl FnMut(&mut BlockImage)) -> io::Result<bool> {
+        let active = self.active.as_ref().map(|active| active.sequence);
+        let candidate = |(sequence, segment): (&u64, &Segment)| {
+            let sparse = segment.live > 0 && segment.live_bytes * 2 < segment.bytes;
+            (sparse && active != Some(*sequence)).then_some((segment.live_bytes, *sequence))
+        };
+        let Some((_, victim)) = self.segments.iter().filter_map(candidate).min() else {
+            return Ok(false);
+        };
+        let (mut images, mut settled, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for (&id, live) in self.live.iter().filter(|(_, live)| live.at.segment == victim) {
+            // One that is damaged stays where it is: whoever loads it says so.
+            let Ok(mut image) = self.blocks.load(id) else {
+                continue;
+            };
+            hollow(&mut image);
+            bytes += live.at.len;
+            images.push(image);
+            let mut ranges = Vec::new();
+            live.ranges(id, &mut ranges);
+            let named = |range: SettledRange| {
+                let route = self.routes.get(usize::from(range.route?))?.clone();
+                let SettledRange { block, from, to, .. } = range;
+                Some(Settled {
+                    block,
+                    route,
+                    from,
+                    to,
+                })
+            };
+            settled.extend(ranges.into_iter().filter_map(named));
+            if bytes >= bytes_max {
+                break;
+            }
+        }
+        if images.is_empty() {
+            return Ok(false);
+        }
+        self.commit(&Group {
+            blocks: &images,
+            settled: &settled,
+            done: &[],
+        })?;
+        Ok(true)
+    }
+
+    /// Ends the log: removes it all where nothing is needed.
+    pub fn close(mut self) {
+        if self.live.is_empty() {
+            self.active = None;
+            for sequence in self.segments.keys().rev() {
+                // What stays is found empty at the next start.
+                let _ = self.blocks.disk.remove(&segment_name(*sequence));
+            }
+        }
+    }
+}
+
+fn write<F: DiskFile>(file: &mut F, bytes: &[u8]) -> io::Result<()> {
+    file.append(bytes)?;
+    file.sync()
+}
+
+fn forget(segments: &mut BTreeMap<u64, Segment>, old: &Live) {
+    if let Some(segment) = segments.get_mut(&old.at.segment) {
+        segment.live = segment.live.saturating_sub(1);
+        segment.live_bytes = segment.live_bytes.saturating_sub(old.at.len);
+    }
+}
+
+/// The group's settlements as they are written: neighbours joined, those of blocks that are done with or not
+/// on disk left out.
+fn settled_ranges(
+    routes: &mut Vec<Arc<str>>,
+    live: &BTreeMap<u64, Live>,
+    group: &Group<'_>,
+) -> Vec<SettledRange> {
+    let new = |id: u64| group.blocks.iter().any(|image| image.id == id);
+    let known = |id: u64| live.contains_key(&id) || new(id);
+    let done: std::collections::HashSet<u64> = group.done.iter().copied().collect();
+    let mut ranges: Vec<SettledRange> = Vec::new();
+    for settled in group.settled {
+        if done.contains(&settled.block) || !known(settled.block) {
+            continue;
+        }
+        let route = Some(route_number(routes, &settled.route));
+        match ranges.last_mut() {
+            Some(last) if last.block == settled.block && last.route == route && last.to == settled.from => {
+                last.to = settled.to;
+            }
+            _ => ranges.push(SettledRange {
+                block: settled.block,
+                route,
+                from: settled.from,
+                to: settled.to,
+            }),
+        }
+    }
+    let done = group.done.iter().filter(|&&id| known(id));
+    ranges.extend(done.map(|&block| SettledRange {
+        block,
+        route: None,
+        from: 0,
+        to: 0,
+    }));
+    ranges
+}
+
+fn route_number(routes: &mut Vec<Arc<str>>, name: &Arc<str>) -> u16 {
+    let known = routes.iter().position(|known| known == name);
+    known.unwrap_or_else(|| {
+        routes.push(name.clone());
+        routes.len() - 1
+    }) as u16
+}
+
+fn write_new_routes(out: &mut Vec<u8>, place: (u64, u64), routes: &[Arc<str>], written: &mut usize) {
+    let new = routes.get(*written..).unwrap_or_default();
+    if !new.is_empty() {
+        let mut meta = Vec::new();
+        format::write_routes(&mut meta, *written as u16, new);
+        format::write_frame(out, place, Kind::Routes, &meta, std::iter::empty());
+        *written = routes.len();
+    }
+}
+
+/// Blocks in one part of a checkpoint.
+const CHECKPOINT_PART: usize = 8192;
+
+fn write_checkpoint(out: &mut Vec<u8>, sequence: u64, live: &BTreeMap<u64, Live>) {
+    let all: Vec<_> = live.iter().collect();
+    let parts = all.chunks(CHECKPOINT_PART);
+    let count = parts.len().max(1);
+    let mut parts = parts.map(<[_]>::to_vec);
+    for number in 0..count {
+        let part = parts.next().unwrap_or_default();
+        let mut settled = Vec::new();
+        for (id, live) in &part {
+            live.ranges(**id, &mut settled);
+        }
+        let checkpoint = Checkpoint {
+            last: number + 1 == count,
+            needed: part.iter().map(|(id, _)| **id).collect(),
+            settled,
+        };
+        let mut meta = Vec::new();
+        checkpoint.write_meta(&mut meta);
+        format::write_frame(out, (sequence, 0), Kind::Checkpoint, &meta, std::iter::empty());
+    }
+}
