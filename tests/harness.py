@@ -105,7 +105,7 @@ def ledgers(log):
             found[name] = {k: int(v) for k, v in re.findall(r"(\S+)=(\d+)", match.group(2))}
     check("ingest" in found, "no ingest ledger was printed")
     for name, ledger in found.items():
-        left, right = ("received created", "filtered dropped joined unrouted held appended") if name == "ingest" \
+        left, right = ("received created recovered", "filtered dropped joined unrouted held appended") if name == "ingest" \
             else ("routed", "delivered dead_lettered dropped buffered")
         sums = [sum(ledger.get(key, 0) for key in side.split()) for side in (left, right)]
         check(sums[0] == sums[1], "the ledger of %s does not add up: %s" % (name, ledger))

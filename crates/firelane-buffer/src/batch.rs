@@ -79,31 +79,45 @@ impl<G: Guard> Batcher<G> {
         now: u64,
         closed: &mut Vec<Claim<G>>,
     ) {
-        match grouping {
-            Grouping::All => self.add(GroupKey::All, partition, frame, (0, &frame.records), now, closed),
+        let all = (0, frame.records.count());
+        self.offer_part(partition, frame, all, grouping, now, closed);
+    }
+
+    /// Adds the records `from..to` (indexes) of a frame.
+    pub fn offer_part(
+        &mut self,
+        partition: usize,
+        frame: &Arc<Frame<G>>,
+        (from, to): (u32, u32),
+        grouping: &Grouping<'_>,
+        now: u64,
+        closed: &mut Vec<Claim<G>>,
+    ) {
+        let part = frame.records.slice(from, to);
+        let key_of = match grouping {
+            Grouping::All => return self.add(GroupKey::All, partition, frame, (from, &part), now, closed),
             Grouping::Tag => {
                 let key = GroupKey::Tag(frame.tag.clone());
-                self.add(key, partition, frame, (0, &frame.records), now, closed);
+                return self.add(key, partition, frame, (from, &part), now, closed);
             }
-            Grouping::Record(key_of) => {
-                // Neighbours of one group stay one run.
-                let mut run: Option<(GroupKey, u32)> = None;
-                let mut index = 0;
-                for event in frame.records.events() {
-                    let key = key_of(&frame.tag, &event);
-                    if run.as_ref().is_none_or(|(open, _)| *open != key)
-                        && let Some((open, from)) = run.replace((key, index))
-                    {
-                        let records = frame.records.slice(from, index);
-                        self.add(open, partition, frame, (from, &records), now, closed);
-                    }
-                    index += 1;
-                }
-                if let Some((key, from)) = run {
-                    let records = frame.records.slice(from, index);
-                    self.add(key, partition, frame, (from, &records), now, closed);
-                }
+            Grouping::Record(key_of) => key_of,
+        };
+        // Neighbours of one group stay one run.
+        let mut run: Option<(GroupKey, u32)> = None;
+        let mut index = 0;
+        for event in part.events() {
+            let key = key_of(&frame.tag, &event);
+            if run.as_ref().is_none_or(|(open, _)| *open != key)
+                && let Some((open, start)) = run.replace((key, index))
+            {
+                let records = part.slice(start, index);
+                self.add(open, partition, frame, (from + start, &records), now, closed);
             }
+            index += 1;
+        }
+        if let Some((key, start)) = run {
+            let records = part.slice(start, index);
+            self.add(key, partition, frame, (from + start, &records), now, closed);
         }
     }
 

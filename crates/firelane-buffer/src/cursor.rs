@@ -1,10 +1,11 @@
 //! What one route has settled of one partition.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use firelane_record::set::IntervalSet;
 
-use crate::frame::{Frame, Guard};
+use crate::frame::{Done, Frame, Guard};
 use crate::partition::Partition;
 
 /// The settled record numbers of one route in one partition. Its low-water mark is the first record that is
@@ -20,30 +21,55 @@ impl Cursor {
         Self::default()
     }
 
-    /// Records `range` are not for this route.
-    pub fn pass(&mut self, range: std::ops::Range<u64>) {
+    /// Records `range` are not for this route, or were settled before this start.
+    pub fn pass(&mut self, range: Range<u64>) {
         self.settled.insert(range);
     }
 
-    /// Settles the records `from..to` (indexes in the frame). True when this settled the frame for this
-    /// route.
+    /// Whether nothing is settled or passed at or behind the start of a frame: the usual case.
+    pub fn is_fresh<G: Guard>(&self, frame: &Frame<G>) -> bool {
+        self.settled.end() <= frame.first
+    }
+
+    /// What is not settled of the records `range`.
+    pub fn gaps(&self, range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+        self.settled.gaps(range)
+    }
+
+    /// What is not settled of a frame, as indexes in it.
+    pub fn gaps_of<G: Guard>(&self, frame: &Frame<G>) -> impl Iterator<Item = (u32, u32)> {
+        let first = frame.first;
+        self.settled
+            .gaps(frame.range())
+            .map(move |gap| ((gap.start - first) as u32, (gap.end - first) as u32))
+    }
+
+    /// Settles the records `from..to` (indexes in the frame).
     pub fn settle<G: Guard>(
         &mut self,
         partition: &Partition<G>,
         frame: &Arc<Frame<G>>,
         from: u32,
         to: u32,
-    ) -> bool {
+    ) -> Done<G> {
         let whole = frame.range();
+        let home = frame.home().cloned();
         self.settled
             .insert(whole.start + u64::from(from)..whole.start + u64::from(to));
-        if !self.settled.is_covered(whole) {
-            return false;
+        let covered = self.settled.is_covered(whole);
+        let block = home.as_ref().filter(|(block, _)| covered && block.part_done());
+        if let Some((block, _)) = block {
+            partition.remove_block(block);
         }
-        if frame.done_for_route() {
+        let block = block.is_some();
+        if covered && frame.done_for_route() && !frame.is_copy() {
             partition.remove(frame);
         }
-        true
+        Done {
+            frame: covered,
+            home,
+            block,
+        }
     }
 
     /// The first record number that is not settled.

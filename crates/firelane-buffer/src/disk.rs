@@ -55,7 +55,18 @@ pub trait DiskFile: Send {
 #[derive(Debug, Clone)]
 pub struct RealDisk {
     root: PathBuf,
-    full_sync: bool,
+    sync: SyncMode,
+}
+
+/// What [`DiskFile::sync`] does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SyncMode {
+    /// Bytes and length.
+    Data,
+    /// All that is known of the file.
+    Full,
+    /// Nothing: the folder does not outlive the process.
+    Never,
 }
 
 impl RealDisk {
@@ -64,14 +75,21 @@ impl RealDisk {
         fs::create_dir_all(root)?;
         Ok(Self {
             root: root.to_path_buf(),
-            full_sync: false,
+            sync: SyncMode::Data,
         })
     }
 
     /// Syncs the files' times too, not only their bytes and lengths (`storage.sync full`).
     #[must_use]
     pub fn with_full_sync(mut self, full_sync: bool) -> Self {
-        self.full_sync = full_sync;
+        self.sync = if full_sync { SyncMode::Full } else { SyncMode::Data };
+        self
+    }
+
+    /// Never syncs: for files that do not outlive the process.
+    #[must_use]
+    pub fn without_sync(mut self) -> Self {
+        self.sync = SyncMode::Never;
         self
     }
 
@@ -95,7 +113,7 @@ impl RealDisk {
     fn file(&self, file: fs::File) -> RealFile {
         RealFile {
             file,
-            full_sync: self.full_sync,
+            sync: self.sync,
         }
     }
 }
@@ -142,6 +160,9 @@ impl Disk for RealDisk {
     }
 
     fn sync_names(&self) -> io::Result<()> {
+        if self.sync == SyncMode::Never {
+            return Ok(());
+        }
         fs::File::open(&self.root)?.sync_all()
     }
 }
@@ -150,7 +171,7 @@ impl Disk for RealDisk {
 #[derive(Debug)]
 pub struct RealFile {
     file: fs::File,
-    full_sync: bool,
+    sync: SyncMode,
 }
 
 impl DiskFile for RealFile {
@@ -179,10 +200,10 @@ impl DiskFile for RealFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        if self.full_sync {
-            self.file.sync_all()
-        } else {
-            self.file.sync_data()
+        match self.sync {
+            SyncMode::Data => self.file.sync_data(),
+            SyncMode::Full => self.file.sync_all(),
+            SyncMode::Never => Ok(()),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! A frame: one run of one tag in the log, and the routes that still need it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use firelane_record::{Records, Tag};
+
+use crate::block::Block;
 
 /// A route: one output instance reading the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,10 +34,18 @@ impl Routing {
     }
 }
 
-/// What hangs on a frame: the bytes charged to a budget, the hold on a ticket.
-pub trait Guard: Send + 'static {
+/// What hangs on a frame: the bytes charged to a budget, the holds on tickets.
+pub trait Guard: Send + Sized + 'static {
     /// Every route has settled the frame. Not called for a frame that is dropped before.
     fn released(self);
+
+    /// The frame is durable.
+    fn durable(&mut self) {}
+
+    /// The frame's records leave memory; they are on disk. Gives what must wait until it is released.
+    fn evicted(self) -> Option<Self> {
+        Some(self)
+    }
 }
 
 /// One run of one tag in the log.
@@ -54,11 +64,51 @@ pub struct Frame<G> {
     /// Routes that have not settled it.
     open: AtomicU32,
     guard: Mutex<Option<G>>,
+    /// The block that has it on disk, or will have, and the number of its first record there.
+    home: OnceLock<(Arc<Block<G>>, u32)>,
+    /// Read back from disk for one route: it stands in no partition.
+    copy: bool,
+}
+
+/// What a settlement finished.
+#[derive(Debug)]
+pub struct Done<G> {
+    /// The frame is settled for this route.
+    pub frame: bool,
+    /// The frame's block and the number of the frame's first record there.
+    pub home: Option<(Arc<Block<G>>, u32)>,
+    /// With it the whole block is done with.
+    pub block: bool,
 }
 
 impl<G: Guard> Frame<G> {
     pub(crate) fn new(place: Place, tag: Tag, records: Records, routing: Arc<Routing>, guard: G) -> Self {
-        let open = AtomicU32::new(routing.routes().len() as u32);
+        let open = routing.routes().len() as u32;
+        Self::with(place, tag, records, (routing, open), guard, false)
+    }
+
+    /// A frame that was read back from `block` for one route.
+    pub(crate) fn copy(
+        place: Place,
+        tag: Tag,
+        records: Records,
+        routing: Arc<Routing>,
+        guard: G,
+        home: (Arc<Block<G>>, u32),
+    ) -> Self {
+        let frame = Self::with(place, tag, records, (routing, 1), guard, true);
+        frame.set_home(home);
+        frame
+    }
+
+    fn with(
+        place: Place,
+        tag: Tag,
+        records: Records,
+        (routing, open): (Arc<Routing>, u32),
+        guard: G,
+        copy: bool,
+    ) -> Self {
         let Place {
             index,
             first,
@@ -73,8 +123,10 @@ impl<G: Guard> Frame<G> {
             tag,
             records,
             routing,
-            open,
+            open: AtomicU32::new(open),
             guard: Mutex::new(Some(guard)),
+            home: OnceLock::new(),
+            copy,
         }
     }
 
@@ -103,15 +155,44 @@ impl<G: Guard> Frame<G> {
         &self.routing
     }
 
-    /// Routes that have not settled it.
+    /// Routes that have not settled it; 1 for a copy that was read back from disk.
     pub fn open_routes(&self) -> u32 {
         self.open.load(Ordering::Acquire)
+    }
+
+    /// Whether it was read back from disk: others may need the original too.
+    pub fn is_copy(&self) -> bool {
+        self.copy
+    }
+
+    /// The block that has it, and the number of its first record there.
+    pub fn home(&self) -> Option<&(Arc<Block<G>>, u32)> {
+        self.home.get()
+    }
+
+    /// Puts it into a block; only while nobody but the partition has it.
+    pub(crate) fn set_home(&self, home: (Arc<Block<G>>, u32)) {
+        // A frame has one home; it is never given a second one.
+        let _ = self.home.set(home);
     }
 
     /// Looks at what hangs on it; `None` once it is released.
     pub fn look<T>(&self, look: impl FnOnce(&G) -> T) -> Option<T> {
         let guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
         guard.as_ref().map(look)
+    }
+
+    /// It is durable.
+    pub(crate) fn durable(&self) {
+        if let Some(guard) = &mut *self.guard.lock().unwrap_or_else(PoisonError::into_inner) {
+            guard.durable();
+        }
+    }
+
+    /// Its records leave memory.
+    pub(crate) fn evicted(&self) -> Option<G> {
+        let guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner).take();
+        guard.and_then(G::evicted)
     }
 
     /// The record numbers it covers.

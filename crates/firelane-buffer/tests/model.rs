@@ -66,7 +66,7 @@ struct World {
 }
 
 fn world(runs: &[Run]) -> World {
-    let partition = Partition::new(2);
+    let partition = Partition::new(0, 2, Arc::default());
     let alive = Arc::new(AtomicUsize::new(0));
     let mut want = [BTreeMap::new(), BTreeMap::new()];
     let mut next = 0;
@@ -91,6 +91,7 @@ fn world(runs: &[Run]) -> World {
             records: buf.take(),
             routing: Arc::new(Routing::new(routes.iter().map(|&route| RouteId(route)).collect())),
             guard: Alive(alive.clone()),
+            durable: false,
         };
         partition.append(append, |_| {});
     }
@@ -218,6 +219,7 @@ fn a_route_is_woken_once_its_threshold_is_reached() {
             records: buf.take(),
             routing: Arc::new(Routing::new(vec![RouteId(0)])),
             guard: Alive(world.alive.clone()),
+            durable: false,
         };
         world.partition.append(append, |_| woken += 1);
         woken

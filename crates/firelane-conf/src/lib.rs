@@ -20,6 +20,7 @@ pub mod yaml;
 
 pub mod section;
 pub mod service;
+pub mod storage;
 pub mod suggest;
 pub mod units;
 
@@ -28,6 +29,7 @@ pub use files::{Files, RealFiles};
 pub use load::{Failure, Loaded, load, load_parsers};
 pub use service::ServiceConfig;
 pub use span::{SourceId, Sources, Span, Spanned};
+pub use storage::StorageConfig;
 pub use tree::{Config, Entry, Section, SectionKind};
 
 #[doc(hidden)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::diag::{Class, Diagnostic};
+use crate::storage::StorageConfig;
 use crate::suggest::nearest;
 use crate::tree::{Entry, Section};
 use crate::units::{ByteSize, Interval, OnOff};
@@ -38,8 +39,8 @@ pub struct ServiceConfig {
     pub scheduler_base: u64,
     /// `scheduler.cap`, in seconds.
     pub scheduler_cap: u64,
-    /// `storage.path`
-    pub storage_path: Option<String>,
+    /// `storage.*` and what is ours beside it.
+    pub storage: StorageConfig,
     /// `storage.metrics`
     pub storage_metrics: bool,
     /// `json.escape_unicode`
@@ -67,7 +68,7 @@ impl Default for ServiceConfig {
             hot_reload: false,
             scheduler_base: 5,
             scheduler_cap: 2000,
-            storage_path: None,
+            storage: StorageConfig::default(),
             storage_metrics: false,
             escape_unicode: true,
             nan_to_null: true,
@@ -83,45 +84,10 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
         "not run in the background: let the supervisor of the container do that",
     ),
     (
-        "storage.path",
-        "records are held in memory: the log on disk comes with a later version",
-    ),
-    (
-        "storage.sync",
-        "belongs to the log on disk, which comes with a later version",
-    ),
-    (
-        "storage.checksum",
-        "belongs to the log on disk, which comes with a later version",
-    ),
-    (
-        "storage.max_chunks_up",
-        "belongs to the log on disk, which comes with a later version",
-    ),
-    (
-        "storage.backlog.mem_limit",
-        "belongs to the log on disk, which comes with a later version",
-    ),
-    (
         "storage.backlog.flush_on_shutdown",
-        "belongs to the log on disk, which comes with a later version",
+        "what is on disk is always delivered while the router drains, as far as time allows",
     ),
-    (
-        "storage.delete_irrecoverable_chunks",
-        "belongs to the log on disk, which comes with a later version",
-    ),
-    (
-        "storage.trim_files",
-        "belongs to the log on disk, which comes with a later version",
-    ),
-    ("storage.type", "set `storage.type` on the input"),
-    ("storage.inherit", "set `storage.type` on the input"),
-    (
-        "storage.keep.rejected",
-        "dead letters come with a later version: what is dropped is counted and logged",
-    ),
-    ("storage.rejected.path", "dead letters come with a later version"),
-    ("storage.rejected.limit", "dead letters come with a later version"),
+    ("storage.trim_files", "a segment of the log is removed as a whole"),
     ("streams_file", "the stream processor comes with a later version"),
     ("plugins_file", "shared objects are not loaded"),
     (
@@ -149,6 +115,8 @@ pub const LEVELS: &[&str] = &["off", "error", "warn", "warning", "info", "debug"
 
 const KEYS: &[&str] = &[
     "firelane.memory_limit",
+    "firelane.spill_path",
+    "firelane.storage_limit",
     "flush",
     "grace",
     "hc_errors_count",
@@ -166,7 +134,18 @@ const KEYS: &[&str] = &[
     "parsers_file",
     "scheduler.base",
     "scheduler.cap",
+    "storage.backlog.mem_limit",
+    "storage.checksum",
+    "storage.delete_irrecoverable_chunks",
+    "storage.inherit",
+    "storage.keep.rejected",
+    "storage.max_chunks_up",
     "storage.metrics",
+    "storage.path",
+    "storage.rejected.limit",
+    "storage.rejected.path",
+    "storage.sync",
+    "storage.type",
 ];
 
 impl ServiceConfig {
@@ -223,21 +202,10 @@ impl ServiceConfig {
             "storage.metrics" => on(entry, &mut self.storage_metrics, found),
             "json.escape_unicode" => on(entry, &mut self.escape_unicode, found),
             "json.convert_nan_to_null" => on(entry, &mut self.nan_to_null, found),
-            "firelane.memory_limit" => match text.parse::<ByteSize>() {
-                Ok(size) => self.memory_limit = Some(size.0).filter(|&size| size > 0),
-                Err(error) => found.push(bad(
-                    entry,
-                    &error.to_string(),
-                    "for example `firelane.memory_limit 64M`",
-                )),
-            },
+            "firelane.memory_limit" => bytes(entry, &mut self.memory_limit, found),
             "parsers_file" => {}
-            key => {
-                if key == "storage.path" {
-                    self.storage_path = Some(text.to_string());
-                }
-                found.push(without_effect(entry, key));
-            }
+            key if self.storage.apply(key, entry, found) => {}
+            key => found.push(without_effect(entry, key)),
         }
     }
 }
@@ -273,7 +241,7 @@ fn bad(entry: &Entry, message: &str, help: &str) -> Diagnostic {
         .help(help)
 }
 
-fn on(entry: &Entry, to: &mut bool, found: &mut Vec<Diagnostic>) {
+pub(crate) fn on(entry: &Entry, to: &mut bool, found: &mut Vec<Diagnostic>) {
     match entry.value.value.parse::<OnOff>() {
         Ok(on) => *to = on.0,
         Err(error) => {
@@ -284,7 +252,7 @@ fn on(entry: &Entry, to: &mut bool, found: &mut Vec<Diagnostic>) {
     }
 }
 
-fn number<T: std::str::FromStr>(entry: &Entry, to: &mut T, found: &mut Vec<Diagnostic>) {
+pub(crate) fn number<T: std::str::FromStr>(entry: &Entry, to: &mut T, found: &mut Vec<Diagnostic>) {
     match entry.value.value.trim().parse() {
         Ok(number) => *to = number,
         Err(_) => found.push(bad(
@@ -292,6 +260,17 @@ fn number<T: std::str::FromStr>(entry: &Entry, to: &mut T, found: &mut Vec<Diagn
             &format!("`{}` needs a whole number", entry.key.value),
             "write digits only",
         )),
+    }
+}
+
+/// A size in bytes; 0 is none.
+pub(crate) fn bytes(entry: &Entry, to: &mut Option<u64>, found: &mut Vec<Diagnostic>) {
+    match entry.value.value.parse::<ByteSize>() {
+        Ok(size) => *to = Some(size.0).filter(|&size| size > 0),
+        Err(error) => {
+            let help = format!("for example `{} 64M`", entry.key.value);
+            found.push(bad(entry, &error.to_string(), &help));
+        }
     }
 }
 
@@ -320,7 +299,8 @@ mod tests {
     #[test]
     fn every_key_is_known() {
         for key in KEYS {
-            let (_, codes) = read(&[(key, "1")]);
+            let value = if *key == "storage.checksum" { "on" } else { "1" };
+            let (_, codes) = read(&[(key, value)]);
             assert!(
                 !codes.contains(&"FL0420") && !codes.contains(&"FL0421"),
                 "{key}: {codes:?}"

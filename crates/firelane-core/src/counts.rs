@@ -23,13 +23,17 @@ pub enum Reason {
     OverShare,
     /// The grace period ended first.
     Stopped,
+    /// `storage.total_limit_size` was reached, and the policy drops.
+    OverLimit,
+    /// What was on disk is not what was written.
+    Damaged,
     /// A bug of ours, counted so that it shows.
     Bug,
 }
 
 impl Reason {
     /// All reasons, in the order of [`Reason::index`].
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Filtered,
         Self::Malformed,
         Self::NotLogs,
@@ -38,6 +42,8 @@ impl Reason {
         Self::RetriesExhausted,
         Self::OverShare,
         Self::Stopped,
+        Self::OverLimit,
+        Self::Damaged,
         Self::Bug,
     ];
 
@@ -57,6 +63,8 @@ impl Reason {
             Self::RetriesExhausted => "retries_exhausted",
             Self::OverShare => "over_share",
             Self::Stopped => "stopped",
+            Self::OverLimit => "over_limit",
+            Self::Damaged => "damaged",
             Self::Bug => "bug",
         }
     }

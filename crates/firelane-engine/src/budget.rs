@@ -64,6 +64,19 @@ impl Level {
         self.used() >= self.half()
     }
 
+    /// Whether three quarters are in use: records leave for the disk, if there is one.
+    fn is_tight(&self) -> bool {
+        self.used() >= self.limit - self.limit / 4
+    }
+
+    /// Bytes that should leave for the disk: down to five eighths.
+    fn excess(&self) -> usize {
+        if !self.is_tight() {
+            return 0;
+        }
+        self.used().saturating_sub(self.limit / 8 * 5)
+    }
+
     /// Adds `bytes`; gives the marks that this crossed: half, the limit.
     fn add(&self, bytes: usize) -> (bool, bool) {
         let before = self.used.fetch_add(bytes, Ordering::AcqRel);
@@ -90,6 +103,8 @@ pub struct Budget {
     over_inputs: AtomicIsize,
     /// Routes whose destination is dead.
     dead_routes: AtomicIsize,
+    /// What is on disk outlives the process.
+    kept: AtomicBool,
     /// Its inputs.
     inputs: Mutex<Vec<Weak<InputBudget>>>,
 }
@@ -103,6 +118,7 @@ impl Budget {
             pressed_inputs: AtomicIsize::new(0),
             over_inputs: AtomicIsize::new(0),
             dead_routes: AtomicIsize::new(0),
+            kept: AtomicBool::new(false),
             inputs: Mutex::default(),
         })
     }
@@ -132,6 +148,25 @@ impl Budget {
         self.is_pressed() || self.used() >= PACE_BYTES
     }
 
+    /// Bytes of records that should leave for the disk, for the sake of this budget or of an input's.
+    pub fn excess(&self) -> usize {
+        let inputs = self.inputs();
+        let own = inputs.iter().map(|input| input.level.excess()).max();
+        own.unwrap_or(0).max(self.level.excess())
+    }
+
+    /// The smallest of all limits, in bytes.
+    pub fn smallest_limit(&self) -> usize {
+        let inputs = self.inputs();
+        let own = inputs.iter().map(|input| input.level.limit).min();
+        own.unwrap_or(usize::MAX).min(self.level.limit)
+    }
+
+    /// What is on disk outlives the process.
+    pub fn set_kept(&self) {
+        self.kept.store(true, Ordering::Relaxed);
+    }
+
     /// A route's destination has died, or lives again.
     pub fn note_dead(&self, dead: bool) {
         self.dead_routes
@@ -155,6 +190,8 @@ pub struct InputBudget {
     paused: AtomicBool,
     /// Nothing is taken any more.
     closed: AtomicBool,
+    /// Its records go to disk before they are acknowledged (`storage.type filesystem`).
+    durable: AtomicBool,
     /// Routes of the current pipeline that its records lead to, one bit each; those above share the last.
     feeds: AtomicU64,
     counts: Arc<InputCounts>,
@@ -174,6 +211,7 @@ impl InputBudget {
             total,
             paused: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            durable: AtomicBool::new(false),
             feeds: AtomicU64::new(0),
             counts,
         });
@@ -212,6 +250,26 @@ impl InputBudget {
     /// Whether half of a limit is in use: batches go out without waiting for more.
     pub fn under_pressure(&self) -> bool {
         self.level.is_pressed() || self.total.level.is_pressed()
+    }
+
+    /// Whether what is on disk outlives the process.
+    pub fn is_kept(&self) -> bool {
+        self.total.kept.load(Ordering::Relaxed)
+    }
+
+    /// Whether its records go to disk before they are acknowledged.
+    pub fn is_durable(&self) -> bool {
+        self.durable.load(Ordering::Relaxed)
+    }
+
+    /// Its records go to disk before they are acknowledged.
+    pub fn set_durable(&self) {
+        self.durable.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its records should leave for the disk.
+    pub fn wants_room(&self) -> bool {
+        self.level.is_tight() || self.total.level.is_tight()
     }
 
     /// Takes nothing more: appends that wait end with an error.

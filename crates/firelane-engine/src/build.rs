@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firelane_conf::{Class, Config, Diagnostic, Section, Span};
+use firelane_conf::{Class, Config, Diagnostic, Section, Span, StorageConfig};
 use firelane_core::plugin::{BuiltFilter, Warnings};
 use firelane_core::{BuildCx, FilterPlugin, Input, InputPlugin, Output, OutputPlugin, Service};
 use firelane_parse::Parsers;
@@ -40,6 +40,9 @@ pub struct Plan {
     pub(crate) schedule: Schedule,
     pub(crate) memory_limit: Option<usize>,
     pub(crate) partitions: usize,
+    /// Whether any input is durable.
+    pub(crate) durable: bool,
+    pub(crate) storage: StorageConfig,
 }
 
 /// Settings of the service that the engine needs.
@@ -55,6 +58,8 @@ pub struct EngineService {
     pub memory_limit: Option<usize>,
     /// Partitions of the log.
     pub partitions: usize,
+    /// The log on disk.
+    pub storage: StorageConfig,
     /// Whether Fluent Bit's tolerance is wanted: an alias that is taken is a warning and no error.
     pub tolerant: bool,
 }
@@ -67,6 +72,8 @@ pub(crate) struct PlannedInput {
     pub(crate) tag_given: Option<Tag>,
     pub(crate) mem_buf_limit: Option<usize>,
     pub(crate) routable: bool,
+    /// Its records go to disk before they are acknowledged.
+    pub(crate) durable: bool,
     pub(crate) span: Span,
     pub(crate) fingerprint: String,
 }
@@ -79,6 +86,8 @@ pub(crate) struct PlannedFilter {
 
 pub(crate) struct PlannedOutput {
     pub(crate) name: Arc<str>,
+    /// Its name in the log on disk.
+    pub(crate) key: Arc<str>,
     pub(crate) output: Arc<dyn Output>,
     pub(crate) matcher: Matcher,
     pub(crate) retry_limit: RetryLimit,
@@ -90,13 +99,19 @@ pub(crate) struct PlannedOutput {
 struct Builder<'a> {
     service: &'a Service,
     config: &'a Config,
+    storage: &'a StorageConfig,
     parsers: &'a Arc<Parsers>,
     tolerant: bool,
     /// Names of instances, with their kind.
     names: HashSet<(&'static str, Arc<str>)>,
+    /// Names of outputs in the log on disk.
+    keys: HashSet<Arc<str>>,
     warnings: Warnings,
     errors: Vec<Diagnostic>,
 }
+
+/// Bytes of a chunk of Fluent Bit, which `storage.max_chunks_up` counts.
+const CHUNK_BYTES: usize = 2_000_000;
 
 /// A section taken apart.
 struct Parts {
@@ -116,9 +131,11 @@ pub fn plan(
     let mut builder = Builder {
         service: &service.service,
         config,
+        storage: &service.storage,
         parsers,
         tolerant: service.tolerant,
         names: HashSet::new(),
+        keys: HashSet::new(),
         warnings: Warnings::default(),
         errors: Vec::new(),
     };
@@ -145,6 +162,7 @@ pub fn plan(
     if !errors.is_empty() {
         return Err(errors);
     }
+    let durable = inputs.iter().any(|input| input.durable);
     let plan = Plan {
         inputs,
         filters,
@@ -154,6 +172,8 @@ pub fn plan(
         schedule: service.schedule,
         memory_limit: service.memory_limit,
         partitions: service.partitions,
+        durable,
+        storage: service.storage.clone(),
     };
     Ok((plan, warnings.take()))
 }
@@ -186,14 +206,10 @@ impl Builder<'_> {
         let tag_given = self.tag(core.tag.as_deref(), section)?;
         let default = Tag::new(format!("{}.{n}", plugin.name));
         let tag = tag_given.clone().or(default.ok())?;
-        if core.storage_type == Some(StorageType::Filesystem) {
-            self.warn(
-                section,
-                "storage.type",
-                "FL0401",
-                "records are held in memory: the log on disk comes with a later version",
-            );
-        } else if core.storage_type == Some(StorageType::Memrb) {
+        let inherited = self.storage.inherited_type();
+        let storage_type = core.storage_type.or(inherited.and_then(StorageType::named));
+        let durable = storage_type == Some(StorageType::Filesystem);
+        if storage_type == Some(StorageType::Memrb) {
             self.warn(
                 section,
                 "storage.type",
@@ -209,9 +225,13 @@ impl Builder<'_> {
                 input,
                 tag,
                 tag_given,
-                mem_buf_limit: core
-                    .mem_buf_limit
-                    .map(|size| usize::try_from(size.0).unwrap_or(usize::MAX)),
+                mem_buf_limit: if durable {
+                    Some(self.storage.chunks_up_max.saturating_mul(CHUNK_BYTES))
+                } else {
+                    core.mem_buf_limit
+                        .map(|size| usize::try_from(size.0).unwrap_or(usize::MAX))
+                },
+                durable,
                 routable: core.routable.is_none_or(|on| on.0),
                 span: section.span,
                 fingerprint: fingerprint(section, self.config),
@@ -297,6 +317,22 @@ impl Builder<'_> {
         })
     }
 
+    /// The output's name in the log on disk: its alias, else what says where it sends. So the same destination
+    /// has the same name after a restart, wherever its section stands.
+    fn key(&mut self, section: &Section, plugin: &str, alias: Option<&str>) -> Arc<str> {
+        let name = alias.map_or_else(
+            || format!("{plugin}#{:016x}", properties::destination(section)),
+            String::from,
+        );
+        let mut key: Arc<str> = name.as_str().into();
+        let mut copy = 1;
+        while !self.keys.insert(key.clone()) {
+            copy += 1;
+            key = format!("{name}+{copy}").into();
+        }
+        key
+    }
+
     fn planned_output(
         &mut self,
         plugin: &'static OutputPlugin,
@@ -316,6 +352,7 @@ impl Builder<'_> {
         let cx = self.cx(&parts, section, core.workers);
         match plugin.build(&parts.own, &cx) {
             Ok(output) => Some(PlannedOutput {
+                key: self.key(section, plugin.name, core.alias.as_deref()),
                 name: parts.name,
                 output,
                 matcher,

@@ -143,6 +143,11 @@ impl Chain {
             .any(|step| matches!(step, Step::Stage(_)))
     }
 
+    /// Where records lead that have passed the filters under `tag`.
+    pub fn routing(&self, tag: &Tag) -> Arc<Routing> {
+        self.path(tag).routing.clone()
+    }
+
     fn path(&self, tag: &Tag) -> Arc<Path> {
         if let Some(path) = self.paths.read().unwrap_or_else(PoisonError::into_inner).get(tag) {
             return path.clone();

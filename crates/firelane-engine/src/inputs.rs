@@ -141,11 +141,15 @@ pub(crate) fn spawn(shared: &Arc<Shared>, planned: PlannedInput) -> Running {
         tag_given,
         mem_buf_limit,
         routable,
+        durable,
         fingerprint,
         ..
     } = planned;
     let counts: Arc<InputCounts> = Arc::default();
     let budget = InputBudget::new(name.clone(), mem_buf_limit, shared.budget.clone(), counts.clone());
+    if durable {
+        budget.set_durable();
+    }
     let sink = InputSink {
         current: shared.current.clone(),
         budget: budget.clone(),

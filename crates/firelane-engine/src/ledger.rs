@@ -1,7 +1,7 @@
 //! The two ledgers: every record that came in left through a door that has a name.
 //!
 //! ```text
-//! ingest:    received + created = filtered + dropped(reason) + joined + unrouted + held + appended
+//! ingest:    received + created + recovered = filtered + dropped(reason) + joined + unrouted + held + appended
 //! per route: routed = delivered + dead-lettered + dropped(reason) + buffered
 //! ```
 //!
@@ -18,6 +18,8 @@ use firelane_core::{Counter, Dropped, Reason};
 pub struct IngestCounts {
     /// Records that stages made themselves.
     pub created: Counter,
+    /// Records of an earlier run that were found on disk.
+    pub recovered: Counter,
     /// Records that filters dropped.
     pub dropped: Dropped,
     /// Records that were joined into others.
@@ -37,6 +39,8 @@ pub struct IngestLedger {
     pub received: u64,
     /// Records made by stages.
     pub created: u64,
+    /// Records of an earlier run that were found on disk.
+    pub recovered: u64,
     /// Records dropped by filters' rules.
     pub filtered: u64,
     /// Records dropped otherwise, by reason.
@@ -89,7 +93,7 @@ fn sum(dropped: &[(&'static str, u64)]) -> u64 {
 impl IngestLedger {
     /// Whether both sides are equal.
     pub fn balances(&self) -> bool {
-        let left = self.received + self.created;
+        let left = self.received + self.created + self.recovered;
         let dropped = self.filtered + sum(&self.dropped);
         left == dropped + self.joined + self.unrouted + self.held + self.appended
     }
@@ -124,6 +128,7 @@ impl fmt::Display for IngestLedger {
         let Self {
             received,
             created,
+            recovered,
             filtered,
             joined,
             unrouted,
@@ -131,7 +136,10 @@ impl fmt::Display for IngestLedger {
             appended,
             ..
         } = self;
-        write!(f, "received={received} created={created} filtered={filtered}")?;
+        write!(
+            f,
+            "received={received} created={created} recovered={recovered} filtered={filtered}"
+        )?;
         write_dropped(f, &self.dropped)?;
         write!(
             f,
@@ -168,6 +176,7 @@ mod tests {
         IngestLedger {
             received: 100,
             created: 7,
+            recovered: 0,
             filtered: 10,
             dropped: vec![("malformed", 3)],
             joined: 20,
@@ -181,9 +190,10 @@ mod tests {
     #[test]
     fn a_fault_in_any_ingest_counter_unbalances_it() {
         assert!(ingest().balances());
-        let faults: [fn(&mut IngestLedger); 8] = [
+        let faults: [fn(&mut IngestLedger); 9] = [
             |l| l.received += 1,
             |l| l.created += 1,
+            |l| l.recovered += 1,
             |l| l.filtered += 1,
             |l| l.dropped[0].1 += 1,
             |l| l.joined += 1,

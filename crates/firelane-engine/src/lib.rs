@@ -7,10 +7,15 @@
 //! It knows no plugin: it sees the contracts of `firelane-core` and the tables that the binary hands it.
 
 pub mod build;
+mod commit;
 mod inputs;
+pub mod journal;
+mod left;
 pub mod properties;
+mod restore;
 pub mod router;
 pub mod status;
+pub mod storage;
 
 pub mod budget;
 pub mod chain;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use firelane_buffer::{Append, Guard, Partition};
+use firelane_buffer::{Append, Cursor, Guard, Partition};
 use firelane_core::{
     AckOn, BoxFuture, Hold, IngestError, InputCounts, OutputCounts, Reason, Sink, Stream, Ticket,
 };
@@ -15,26 +15,59 @@ use tracing::warn;
 
 use crate::budget::{Budget, Charge, FRAME_OVERHEAD, InputBudget};
 use crate::chain::{Chain, Routed, Run};
+use crate::journal::Journal;
 use crate::ledger::IngestCounts;
 
-/// What hangs on a frame: its charge to the budget, and the tickets of inputs that wait for delivery.
+/// What hangs on a frame: its charge to the budget while it is in memory, the tickets of inputs that wait until
+/// it is on disk, and of those that wait for delivery.
 #[derive(Debug)]
 pub struct FrameGuard {
-    charge: Charge,
-    holds: Vec<Hold>,
+    budget: Arc<InputBudget>,
+    charge: Option<Charge>,
+    on_disk: Vec<Hold>,
+    on_release: Vec<Hold>,
 }
 
 impl FrameGuard {
+    /// What hangs on a copy that was read back from disk.
+    pub(crate) fn copy(budget: &Arc<InputBudget>, bytes: usize) -> Self {
+        Self {
+            budget: budget.clone(),
+            charge: Some(budget.charge(bytes)),
+            on_disk: Vec::new(),
+            on_release: Vec::new(),
+        }
+    }
+
+    /// Whether its input reads it again after a restart, unless it is delivered before.
+    pub fn waits_for_delivery(&self) -> bool {
+        !self.on_release.is_empty()
+    }
+
     /// The budget of the input that the frame came from.
     pub fn budget(&self) -> &InputBudget {
-        self.charge.budget()
+        &self.budget
     }
 }
 
 impl Guard for FrameGuard {
     fn released(self) {
         drop(self.charge);
-        self.holds.into_iter().for_each(Hold::close);
+        let holds = self.on_disk.into_iter().chain(self.on_release);
+        holds.for_each(Hold::close);
+    }
+
+    fn durable(&mut self) {
+        self.on_disk.drain(..).for_each(Hold::close);
+        if self.budget.is_kept() {
+            self.on_release.drain(..).for_each(Hold::close);
+        }
+    }
+
+    fn evicted(mut self) -> Option<Self> {
+        self.charge = None;
+        let waits = !self.on_disk.is_empty() || !self.on_release.is_empty();
+        waits.then_some(self)
     }
 }
 
@@ -43,8 +76,12 @@ impl Guard for FrameGuard {
 pub struct RouteEnd {
     /// Instance name or alias.
     pub name: Arc<str>,
+    /// Its name in the log on disk: the same as long as it is the same destination.
+    pub key: Arc<str>,
     /// Its counters.
     pub counts: Arc<OutputCounts>,
+    /// What it has settled, by partition. Here, so that a route that begins anew goes on where it was.
+    pub(crate) cursors: Mutex<Vec<Cursor>>,
     /// Wakes the route's loop.
     pub wake: Notify,
     /// It was woken because a limit is half used, and has not looked yet.
@@ -60,9 +97,11 @@ pub struct RouteEnd {
 
 impl RouteEnd {
     /// The end of a route that has done nothing yet.
-    pub fn new(name: Arc<str>, share: Option<usize>) -> Self {
+    pub fn new(name: Arc<str>, key: Arc<str>, share: Option<usize>) -> Self {
         Self {
             name,
+            key,
+            cursors: Mutex::default(),
             counts: Arc::default(),
             wake: Notify::new(),
             hurry: AtomicBool::new(false),
@@ -77,8 +116,14 @@ impl RouteEnd {
 pub struct Pipeline {
     /// Filters and routing.
     pub chain: Chain,
-    /// The log.
+    /// The log: partitions for inputs whose records are in memory first, as many for durable ones, and one for
+    /// what an earlier run has left on disk.
     pub partitions: Vec<Partition<FrameGuard>>,
+    layout: Layout,
+    /// The log on disk, if there is one.
+    pub(crate) journal: Option<Arc<Journal>>,
+    /// What copies that are read back from disk are charged to.
+    pub(crate) copies: Arc<InputBudget>,
     /// The routes, by number.
     pub routes: Vec<RouteEnd>,
     /// Counters of the chain and the log; kept over a reload.
@@ -95,27 +140,79 @@ pub struct Pipeline {
 
 /// What a frame of `records` is charged with, to the budgets and to each of its routes alike.
 pub(crate) fn retained_bytes(records: &Records) -> u64 {
-    (records.len() + FRAME_OVERHEAD) as u64
+    retained_len(records.len())
+}
+
+/// The same for `len` bytes of records.
+pub(crate) fn retained_len(len: usize) -> u64 {
+    (len + FRAME_OVERHEAD) as u64
+}
+
+/// Which partitions there are.
+#[derive(Debug, Clone, Copy)]
+pub struct Layout {
+    /// Partitions for inputs whose records are in memory first, at least one.
+    pub width: usize,
+    /// As many for durable inputs.
+    pub durable: bool,
+    /// One more for what an earlier run has left.
+    pub backlog: bool,
+}
+
+/// Milliseconds that the pipeline's clock is ahead of its start, so that records of an earlier run have a time
+/// on it too: 30 days.
+const CLOCK_START: u64 = 30 * 24 * 3600 * 1000;
+
+/// Both clocks at one moment, in milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wall {
+    now: u64,
+    wall: u64,
+}
+
+impl Wall {
+    /// Milliseconds since 1970 of a time on the pipeline's clock.
+    pub(crate) fn of(self, time: u64) -> u64 {
+        self.wall.saturating_sub(self.now.saturating_sub(time))
+    }
+
+    /// The time on the pipeline's clock of milliseconds since 1970; what lies ahead is now.
+    pub(crate) fn back(self, wall: u64) -> u64 {
+        self.now.saturating_sub(self.wall.saturating_sub(wall))
+    }
 }
 
 /// Tags without an output that are named in a warning; later ones are only counted.
 const UNROUTED_NAMED_MAX: usize = 64;
 
 impl Pipeline {
-    /// A pipeline with an empty log of `partitions` partitions.
+    /// A pipeline with an empty log.
     pub fn new(
         chain: Chain,
         routes: Vec<RouteEnd>,
-        partitions: usize,
+        layout: Layout,
         counts: Arc<IngestCounts>,
         budget: Arc<Budget>,
+        journal: Option<Arc<Journal>>,
     ) -> Self {
-        let partitions = (0..partitions.max(1))
-            .map(|_| Partition::new(routes.len() as u16))
-            .collect();
+        let width = layout.width.max(1);
+        let layout = Layout { width, ..layout };
+        let count = width * (1 + usize::from(layout.durable)) + usize::from(layout.backlog);
+        let ids = journal.as_ref().map(|journal| journal.ids.clone());
+        let ids = ids.unwrap_or_default();
+        let partition = |number| Partition::new(number as u16, routes.len() as u16, ids.clone());
+        let partitions: Vec<_> = (0..count).map(partition).collect();
+        for route in &routes {
+            let cursors = partitions.iter().map(|_| Cursor::new()).collect();
+            *route.cursors.lock().unwrap_or_else(PoisonError::into_inner) = cursors;
+        }
+        let copies = InputBudget::new("(read back)".into(), None, budget.clone(), Arc::default());
         Self {
             chain,
             partitions,
+            layout,
+            journal,
+            copies,
             routes,
             counts,
             budget,
@@ -125,9 +222,34 @@ impl Pipeline {
         }
     }
 
+    /// The partition for what an earlier run has left.
+    pub fn backlog(&self) -> Option<usize> {
+        self.layout.backlog.then(|| self.partitions.len() - 1)
+    }
+
+    fn partition_of(&self, stream: u64, durable: bool) -> &Partition<FrameGuard> {
+        let Layout { width, .. } = self.layout;
+        let at = stream as usize % width + if durable { width } else { 0 };
+        &self.partitions[at]
+    }
+
+    /// Both clocks now.
+    pub(crate) fn wall(&self) -> Wall {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Wall {
+            now: self.now(),
+            wall: since.map_or(0, |since| since.as_millis() as u64),
+        }
+    }
+
     /// Milliseconds on the pipeline's clock.
     pub fn now(&self) -> u64 {
-        self.epoch.elapsed().as_millis() as u64
+        CLOCK_START + self.epoch.elapsed().as_millis() as u64
+    }
+
+    /// A time on the pipeline's clock as an instant.
+    pub fn instant(&self, time: u64) -> Instant {
+        self.epoch + Duration::from_millis(time.saturating_sub(CLOCK_START))
     }
 
     /// A reload has replaced it; it delivers what it has, in peace for `grace`.
@@ -140,6 +262,16 @@ impl Pipeline {
     pub fn hurry(&self) {
         self.retired.store(u64::MAX, Ordering::Release);
         self.routes.iter().for_each(|route| route.wake.notify_one());
+    }
+
+    /// Whether records that do not fit into memory go to disk.
+    pub(crate) fn may_spill(&self) -> bool {
+        self.journal.as_ref().is_some_and(|journal| !journal.is_full())
+    }
+
+    /// Records that are in memory alone, each counted once.
+    pub(crate) fn unsaved(&self) -> u64 {
+        self.partitions.iter().map(Partition::unsaved).sum()
     }
 
     /// Whether a reload has replaced it, and how long its time in peace still is.
@@ -174,16 +306,19 @@ impl Pipeline {
             counts.routed.add(count);
             counts.retained_bytes.add(bytes);
         }
-        let done = if ack_on == AckOn::Append {
-            std::mem::take(&mut holds)
-        } else {
-            Vec::new()
+        let durable = self.layout.durable && budget.is_durable();
+        // What is on disk is not lost: whoever waits for delivery need not wait longer than for that.
+        let (now, on_disk, on_release) = match (durable, ack_on) {
+            (true, _) => (Vec::new(), std::mem::take(&mut holds), Vec::new()),
+            (false, AckOn::Append) => (std::mem::take(&mut holds), Vec::new(), Vec::new()),
+            (false, AckOn::Delivery) => (Vec::new(), Vec::new(), std::mem::take(&mut holds)),
         };
         let guard = FrameGuard {
-            charge: budget.charge(records.len()),
-            holds,
+            charge: Some(budget.charge(records.len())),
+            budget,
+            on_disk,
+            on_release,
         };
-        let partition = &self.partitions[stream as usize % self.partitions.len()];
         let append = Append {
             stream,
             now: self.now(),
@@ -191,11 +326,15 @@ impl Pipeline {
             records,
             routing,
             guard,
+            durable,
         };
-        partition.append(append, |route| {
+        self.partition_of(stream, durable).append(append, |route| {
             self.routes[usize::from(route.0)].wake.notify_one()
         });
-        done.into_iter().for_each(Hold::close);
+        if let Some(journal) = self.journal.as_ref().filter(|_| durable) {
+            journal.ring();
+        }
+        now.into_iter().for_each(Hold::close);
     }
 
     /// Lets stages emit what has waited long enough at `now`. Gives the time of the next call, if any stage
@@ -206,7 +345,7 @@ impl Pipeline {
         self.chain.deadline()
     }
 
-    fn warn_unrouted(&self, tag: &Tag) {
+    pub(crate) fn warn_unrouted(&self, tag: &Tag) {
         let mut named = self.unrouted.lock().unwrap_or_else(PoisonError::into_inner);
         if named.len() < UNROUTED_NAMED_MAX && !named.contains(tag) {
             named.push(tag.clone());
@@ -255,7 +394,8 @@ impl Sink for InputSink {
             return Ok(Ticket::closed());
         }
         let ack_on = stream.ack_on();
-        let (ticket, holds) = if ack_on == AckOn::Delivery || pipeline.chain.may_hold(tag) {
+        let durable = self.budget.is_durable() && pipeline.layout.durable;
+        let (ticket, holds) = if durable || ack_on == AckOn::Delivery || pipeline.chain.may_hold(tag) {
             let (ticket, hold) = Ticket::open();
             (ticket, vec![hold])
         } else {
@@ -275,6 +415,9 @@ impl Sink for InputSink {
             .run(run, &pipeline.counts, &mut |routed| pipeline.append(routed));
         if self.budget.under_pressure() {
             pipeline.relieve();
+            if let Some(journal) = pipeline.journal.as_ref().filter(|_| self.budget.wants_room()) {
+                journal.ring();
+            }
         }
         Ok(ticket)
     }

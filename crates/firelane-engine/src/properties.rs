@@ -89,6 +89,42 @@ pub(crate) enum StorageType {
     Memrb,
 }
 
+impl StorageType {
+    pub(crate) fn named(word: &str) -> Option<Self> {
+        match word {
+            "memory" => Some(Self::Memory),
+            "filesystem" => Some(Self::Filesystem),
+            "memrb" => Some(Self::Memrb),
+            _ => None,
+        }
+    }
+}
+
+/// A number made of what says where an output sends: its properties without those that say how, and without
+/// secrets, which change. FNV-1a, which is the same in every version of this program.
+pub(crate) fn destination(section: &Section) -> u64 {
+    let how = |key: &str| {
+        let secret = ["passw", "token", "secret", "shared_key", "api_key"];
+        OUTPUT.contains(&key)
+            || key == "name"
+            || key == "log_level"
+            || key.starts_with("storage.")
+            || is_network(key)
+            || secret.iter().any(|word| key.contains(word))
+    };
+    let mut lines: Vec<String> = section
+        .entries
+        .iter()
+        .filter(|entry| !how(&entry.key.value))
+        .map(|entry| format!("{}={}\n", entry.key.value, entry.value.value))
+        .collect();
+    lines.sort_unstable();
+    let bytes = lines.iter().flat_map(|line| line.bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
 /// Whether `key` belongs to the network (`tls`, `tls.*`, `net.*`) and not to the plugin.
 pub(crate) fn is_network(key: &str) -> bool {
     key == "tls" || key.starts_with("tls.") || key.starts_with("net.")

@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use firelane_buffer::RouteId;
+use firelane_buffer::store::recover::Recovered;
+use firelane_conf::StorageConfig;
 use firelane_core::{Counter, OutputCounts, Phase, Reason, Stop, StopSource};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -19,10 +21,12 @@ use crate::budget::Budget;
 use crate::build::{Plan, PlannedInput, PlannedOutput};
 use crate::chain::{Chain, FilterSlot};
 use crate::inputs::{self, Inputs};
+use crate::journal::Journal;
 use crate::ledger::{IngestCounts, IngestLedger, RouteLedger};
-use crate::pipeline::{Current, Pipeline, RouteEnd};
-use crate::route::{Leftover, Route, RouteSetup};
+use crate::pipeline::{Current, Layout, Pipeline, RouteEnd};
+use crate::route::{Leftover, Route, RouteSetup, Window};
 use crate::status::{Status, route_ledger};
+use crate::storage;
 
 /// Why a router did not start or reload: the instance and what happened to it.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) replaced: Mutex<Vec<Arc<Pipeline>>>,
     /// Counters of all outputs that a reload has replaced.
     pub(crate) past: Mutex<Vec<Arc<OutputCounts>>>,
+    /// The log on disk, if there is one.
+    pub(crate) journal: Option<Arc<Journal>>,
     pub(crate) started: Instant,
     pub(crate) reloads: Counter,
     pub(crate) ready: AtomicBool,
@@ -96,12 +102,21 @@ pub struct Ended {
     pub ingest: IngestLedger,
     /// The ledger of every route, those of earlier configurations first.
     pub routes: Vec<RouteLedger>,
+    /// What is left is on disk and will be delivered by the next run, but for `unsaved`.
+    pub kept: bool,
+    /// Records that are left and not on disk, each counted once.
+    pub unsaved: u64,
 }
 
 impl Ended {
-    /// Records that are still in memory and so lost with the process.
+    /// Records that were not delivered.
     pub fn left(&self) -> u64 {
         self.routes.iter().map(|route| route.buffered).sum()
+    }
+
+    /// Whether the next run will deliver all that is left.
+    pub fn is_safe(&self) -> bool {
+        self.left() == 0 || (self.kept && self.unsaved == 0)
     }
 
     /// Records dropped by routes.
@@ -122,6 +137,34 @@ pub struct Router {
     /// Pipelines that a reload has replaced.
     draining: Vec<Draining>,
     grace: Option<Duration>,
+    storage: Option<OpenStorage>,
+}
+
+/// The log on disk of a running router.
+struct OpenStorage {
+    journal: Arc<Journal>,
+    thread: std::thread::JoinHandle<()>,
+    folder: storage::Folder,
+}
+
+impl OpenStorage {
+    /// Writes what is there, and ends.
+    async fn close(self) {
+        let Self {
+            journal,
+            thread,
+            folder,
+        } = self;
+        journal.end();
+        let end = move || {
+            if thread.join().is_err() {
+                error!(target: "storage", "a bug: the commit thread has panicked");
+            }
+            folder.close();
+        };
+        // It cannot be cancelled before the process ends.
+        let _ = tokio::task::spawn_blocking(end).await;
+    }
 }
 
 /// How long a client must be silent to count as done while draining.
@@ -140,9 +183,12 @@ impl Router {
         let inputs = std::mem::take(&mut plan.inputs);
         let limit = plan.memory_limit.unwrap_or_else(crate::budget::default_limit);
         let grace = plan.grace;
-        open_outputs(&plan.outputs).await?;
         let budget = Budget::new(limit);
-        let routes = build_routes(plan, counts.clone(), budget.clone(), None);
+        let (storage, recovered) = open_storage(&plan, &budget).await?;
+        open_outputs(&plan.outputs).await?;
+        let journal = storage.as_ref().map(|storage| storage.journal.clone());
+        let shared_by_routes = (counts.clone(), budget.clone(), journal.clone());
+        let routes = build_routes(plan, shared_by_routes, recovered, None).await;
         let shared = Arc::new(Shared {
             inputs: Mutex::default(),
             current: Arc::new(RwLock::new(routes.pipeline.clone())),
@@ -150,6 +196,7 @@ impl Router {
             counts,
             replaced: Mutex::default(),
             past: Mutex::default(),
+            journal,
             started: Instant::now(),
             reloads: Counter::default(),
             ready: AtomicBool::new(false),
@@ -171,6 +218,7 @@ impl Router {
             routes,
             draining: Vec::new(),
             grace,
+            storage,
         })
     }
 
@@ -204,12 +252,13 @@ impl Router {
             }
         }
         let old_done = Arc::new(Notify::new());
-        let next = build_routes(
-            plan,
-            self.shared.counts.clone(),
-            self.shared.budget.clone(),
-            Some(old_done.clone()),
+        let shared = &self.shared;
+        let shared = (
+            shared.counts.clone(),
+            shared.budget.clone(),
+            shared.journal.clone(),
         );
+        let next = build_routes(plan, shared, Vec::new(), Some(old_done.clone())).await;
         self.replace(next, old_done);
         let started: Vec<_> = opened
             .into_iter()
@@ -303,8 +352,21 @@ impl Router {
             pipeline.stop.advance(Phase::Over);
         }
         let mut routes = Vec::new();
-        for pipeline in draining {
-            routes.extend(pipeline.ledgers.await.unwrap_or_default());
+        let mut pipelines = Vec::new();
+        for Draining {
+            pipeline, ledgers, ..
+        } in draining
+        {
+            routes.extend(ledgers.await.unwrap_or_default());
+            pipelines.push(pipeline);
+        }
+        let kept = self
+            .shared
+            .journal
+            .as_ref()
+            .is_some_and(|journal| journal.keeps());
+        if let Some(storage) = self.storage {
+            storage.close().await;
         }
         let status = Status {
             shared: self.shared.clone(),
@@ -312,6 +374,8 @@ impl Router {
         Ended {
             ingest: status.ingest_ledger(),
             routes,
+            kept,
+            unsaved: pipelines.iter().map(|pipeline| pipeline.unsaved()).sum(),
         }
     }
 }
@@ -354,11 +418,60 @@ async fn open_input(input: &mut PlannedInput) -> Result<(), StartError> {
     })
 }
 
+/// Opens the log on disk and starts its thread. Gives what an earlier run has left, too.
+async fn open_storage(
+    plan: &Plan,
+    budget: &Arc<Budget>,
+) -> Result<(Option<OpenStorage>, Vec<Recovered>), StartError> {
+    let (config, budget) = (plan.storage.clone(), budget.clone());
+    let open = move || -> Result<_, storage::StorageError> {
+        let Some(opened) = storage::open(&config)? else {
+            return Ok((None, Vec::new()));
+        };
+        let storage::Opened {
+            store,
+            recovery,
+            dead,
+            limit,
+            folder,
+        } = opened;
+        if folder.keeps {
+            budget.set_kept();
+        }
+        let numbers = (recovery.epoch, recovery.next_id);
+        let journal = Journal::new(store.blocks(), dead, budget, numbers, (folder.keeps, limit));
+        let thread = crate::commit::start(journal.clone(), store);
+        let thread = thread.map_err(|error| storage::StorageError {
+            message: format!("cannot start the thread that writes the log: {error}"),
+            help: "look at the limits of processes and threads".into(),
+        })?;
+        let storage = OpenStorage {
+            journal,
+            thread,
+            folder,
+        };
+        Ok((Some(storage), recovery.blocks))
+    };
+    let opened = tokio::task::spawn_blocking(open).await;
+    let failed = |message: String, help: Option<String>| StartError {
+        instance: "storage".into(),
+        kind: "the",
+        message,
+        help,
+        span: None,
+    };
+    match opened {
+        Ok(Ok(opened)) => Ok(opened),
+        Ok(Err(error)) => Err(failed(error.message, Some(error.help))),
+        Err(error) => Err(failed(error.to_string(), None)),
+    }
+}
+
 /// Starts the routes of `plan`. With `after`, they begin to deliver when the pipeline before them is done.
-fn build_routes(
+async fn build_routes(
     plan: Plan,
-    counts: Arc<IngestCounts>,
-    budget: Arc<Budget>,
+    (counts, budget, journal): (Arc<IngestCounts>, Arc<Budget>, Option<Arc<Journal>>),
+    recovered: Vec<Recovered>,
     after: Option<Arc<Notify>>,
 ) -> Routes {
     let Plan {
@@ -367,6 +480,8 @@ fn build_routes(
         flush,
         schedule,
         partitions,
+        durable,
+        storage,
         ..
     } = plan;
     let slot = |filter: crate::build::PlannedFilter| FilterSlot {
@@ -377,17 +492,35 @@ fn build_routes(
     };
     let matchers = outputs.iter().map(|output| output.matcher.clone()).collect();
     let chain = Chain::new(filters.into_iter().map(slot).collect(), matchers);
-    let end = |output: &PlannedOutput| RouteEnd::new(output.name.clone(), output.share);
-    let ends = outputs.iter().map(end).collect();
-    let pipeline = Arc::new(Pipeline::new(chain, ends, partitions, counts, budget));
+    let end = |output: &PlannedOutput| RouteEnd::new(output.name.clone(), output.key.clone(), output.share);
+    let ends: Vec<_> = outputs.iter().map(end).collect();
+    let layout = Layout {
+        width: partitions,
+        durable: durable && journal.is_some(),
+        backlog: !recovered.is_empty(),
+    };
+    let on_disk = journal.is_some();
+    let pipeline = Arc::new(Pipeline::new(chain, ends, layout, counts, budget, journal));
+    if let Some(journal) = &pipeline.journal {
+        journal.attach(&pipeline);
+    }
+    if !recovered.is_empty() {
+        let pipeline = pipeline.clone();
+        let restore = move || pipeline.restore(&recovered);
+        if let Err(error) = tokio::task::spawn_blocking(restore).await {
+            error!(target: "storage", %error, "a bug: what an earlier run has left was not taken up; it stays on disk");
+        }
+    }
     let (stop, watch) = StopSource::new();
     let spawn = |(id, output): (usize, PlannedOutput)| {
+        let window = window(&output, on_disk, &pipeline, &storage);
         let setup = RouteSetup {
             id: RouteId(id as u16),
             output: output.output,
             flush,
             retry_limit: output.retry_limit,
             schedule,
+            window,
         };
         let route = Route::new(setup, pipeline.clone(), watch.clone());
         tokio::spawn(run_route(route, watch.clone(), after.clone(), output.name))
@@ -398,6 +531,25 @@ fn build_routes(
         stop: Arc::new(stop),
         pipeline,
         tasks,
+    }
+}
+
+/// Closed batches and open ones that a route may hold, in multiples of what is under way.
+const WINDOW_CHUNKS: usize = 4;
+
+/// What a route may hold: a few chunks for each that is under way, but not more than its part of memory.
+fn window(output: &PlannedOutput, on_disk: bool, pipeline: &Pipeline, storage: &StorageConfig) -> Window {
+    let limits = output.output.limits();
+    let chunk = limits.bytes_max.max(1);
+    let wanted = chunk.saturating_mul(limits.in_flight_max.max(1) * WINDOW_CHUNKS);
+    let part = pipeline.budget.limit() / 2 / pipeline.routes.len().max(1);
+    Window {
+        bytes: if on_disk {
+            wanted.min(part).max(chunk)
+        } else {
+            usize::MAX
+        },
+        backlog: usize::try_from(storage.backlog_mem_limit).unwrap_or(usize::MAX),
     }
 }
 
@@ -491,8 +643,14 @@ mod tests {
         };
         let budget = Budget::new(1 << 20);
         let chain = Chain::new(Vec::new(), vec![all]);
-        let ends = vec![RouteEnd::new("broken.0".into(), None)];
-        let pipeline = Arc::new(Pipeline::new(chain, ends, 1, Arc::default(), budget.clone()));
+        let ends = vec![RouteEnd::new("broken.0".into(), "broken".into(), None)];
+        let layout = Layout {
+            width: 1,
+            durable: false,
+            backlog: false,
+        };
+        let pipeline = Pipeline::new(chain, ends, layout, Arc::default(), budget.clone(), None);
+        let pipeline = Arc::new(pipeline);
         let counts: Arc<firelane_core::InputCounts> = Arc::default();
         let sink = InputSink {
             current: Arc::new(RwLock::new(pipeline.clone())),
@@ -507,6 +665,10 @@ mod tests {
             flush: Duration::from_secs(1),
             retry_limit: RetryLimit::Unlimited,
             schedule: Schedule { base: 5, cap: 2000 },
+            window: Window {
+                bytes: usize::MAX,
+                backlog: usize::MAX,
+            },
         };
         let route = Route::new(setup, pipeline.clone(), watch.clone());
         let mut buf = RecordsBuf::default();

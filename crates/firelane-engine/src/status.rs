@@ -129,6 +129,7 @@ impl Status {
         let filtered = firelane_core::Reason::Filtered;
         let mut ledger = IngestLedger {
             created: counts.created.get(),
+            recovered: counts.recovered.get(),
             filtered: counts.dropped.get(filtered),
             joined: counts.joined.get(),
             unrouted: counts.unrouted.get(),

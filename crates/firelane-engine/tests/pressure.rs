@@ -16,9 +16,9 @@ use firelane_core::{
 };
 use firelane_engine::budget::{Budget, InputBudget};
 use firelane_engine::chain::{Chain, Matcher};
-use firelane_engine::pipeline::{InputSink, Pipeline, RouteEnd};
+use firelane_engine::pipeline::{InputSink, Layout, Pipeline, RouteEnd};
 use firelane_engine::retry::{RetryLimit, Schedule};
-use firelane_engine::route::{Leftover, Route, RouteSetup};
+use firelane_engine::route::{Leftover, Route, RouteSetup, Window};
 use firelane_record::pattern::Match;
 use firelane_record::set::RecordSet;
 use firelane_record::{Records, RecordsBuf, Tag, Timestamp, msgpack};
@@ -110,13 +110,19 @@ fn world(outputs: &[Arc<Fake>]) -> World {
         regex: None,
     };
     let chain = Chain::new(Vec::new(), vec![matcher; outputs.len()]);
-    let ends = (0..outputs.len()).map(|n| RouteEnd::new(format!("fake.{n}").into(), None));
+    let ends = (0..outputs.len())
+        .map(|n| RouteEnd::new(format!("fake.{n}").into(), format!("fake.{n}").into(), None));
     let pipeline = Arc::new(Pipeline::new(
         chain,
         ends.collect(),
-        1,
+        Layout {
+            width: 1,
+            durable: false,
+            backlog: false,
+        },
         Arc::default(),
         total.clone(),
+        None,
     ));
     let (stop, watch) = StopSource::new();
     let route = |(id, output): (usize, &Arc<Fake>)| {
@@ -126,6 +132,10 @@ fn world(outputs: &[Arc<Fake>]) -> World {
             flush: Duration::from_secs(1),
             retry_limit: RetryLimit::Unlimited,
             schedule: Schedule { base: 5, cap: 2000 },
+            window: Window {
+                bytes: usize::MAX,
+                backlog: usize::MAX,
+            },
         };
         tokio::spawn(Route::new(setup, pipeline.clone(), watch.clone()).run())
     };

@@ -245,6 +245,34 @@ impl IntervalSet {
                 .is_some_and(|(_, &end)| number < end)
     }
 
+    /// The first number above all that it holds.
+    pub fn end(&self) -> u64 {
+        self.islands.last_key_value().map_or(self.low, |(_, &end)| end)
+    }
+
+    /// What it does not hold of a range, in order.
+    pub fn gaps(&self, range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+        let mut at = range.start.max(self.low);
+        let first = self
+            .islands
+            .range(..=at)
+            .next_back()
+            .map_or(at, |(&start, _)| start);
+        let mut islands = self.islands.range(first..);
+        let end = range.end;
+        std::iter::from_fn(move || {
+            while at < end {
+                let (&start, &island_end) = islands.next().unwrap_or((&end, &end));
+                let gap = at..start.min(end);
+                at = at.max(island_end);
+                if !gap.is_empty() {
+                    return Some(gap);
+                }
+            }
+            None
+        })
+    }
+
     /// Whether it holds all of a range.
     pub fn is_covered(&self, range: Range<u64>) -> bool {
         range.is_empty()
@@ -340,9 +368,14 @@ mod tests {
                 model.extend(range);
             }
             prop_assert!((0..60).all(|n| set.contains(n) == model.contains(&n)));
+            prop_assert_eq!(set.end(), model.last().map_or(0, |last| last + 1));
             prop_assert_eq!(set.low_water(), (0..).find(|n| !model.contains(n)).unwrap());
             let range = from..from + len;
             prop_assert_eq!(set.is_covered(range.clone()), range.clone().all(|n| model.contains(&n)));
+            let gaps: Vec<_> = set.gaps(range.clone()).collect();
+            prop_assert!(gaps.windows(2).all(|two| two[0].end < two[1].start));
+            let open: Vec<u64> = gaps.into_iter().flatten().collect();
+            prop_assert_eq!(open, range.filter(|n| !model.contains(n)).collect::<Vec<_>>());
         }
     }
 }

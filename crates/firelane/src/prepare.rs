@@ -140,7 +140,7 @@ fn override_service(service: &mut ServiceConfig, args: &RouterArgs, found: &mut 
     if args.http_port.is_some() {
         service.http_port = given.http_port;
     }
-    service.storage_path = path.or(service.storage_path.take());
+    service.storage.path = path.or(service.storage.path.take());
     service.http_server |= args.http;
     service.http_listen = args.http_listen.clone().or(service.http_listen.take());
     service.hot_reload |= args.hot_reload;
@@ -183,7 +183,7 @@ fn not_yet(config: &Config, service: &ServiceConfig) -> Vec<Diagnostic> {
         let text = "multiline parsers are not supported yet: this one is not used";
         found.push(Diagnostic::warning("FL0414", text).at(section.span));
     }
-    if service.storage_path.is_none() {
+    if service.storage.path.is_none() {
         for section in &config.inputs {
             let entry = section
                 .get("storage.type")
@@ -236,6 +236,7 @@ fn engine_service(service: &ServiceConfig, args: &RouterArgs) -> EngineService {
             .memory_limit
             .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
         partitions: crate::cpu::workers(),
+        storage: service.storage.clone(),
         tolerant: args.fluent_bit,
     }
 }

@@ -218,6 +218,8 @@ pub struct Entry {
     pub tag: Tag,
     /// Number of records; those of a hollow entry are not there any more.
     pub count: u32,
+    /// Bytes of the records, also where only the table was read; 0 in a hollow entry.
+    pub len: u32,
     /// The records; `None` in an image of which only the table was read, and for a hollow entry.
     pub records: Option<Records>,
 }
@@ -331,6 +333,7 @@ impl BlockImage {
                 wall_ms,
                 tag,
                 count,
+                len: len as u32,
                 records,
             });
         }

@@ -7,6 +7,7 @@
 //! with every failure, and batches grow until they are full: a destination that is away gets few requests.
 
 mod outage;
+mod read;
 mod settle;
 mod shed;
 
@@ -16,16 +17,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use firelane_buffer::{Batcher, Claim, ClaimPart, Cursor, Frame, GroupKey, Grouping, Order, RouteId};
-use firelane_core::{
-    Cause, CauseKind, Chunk, DeliverCx, Group, GroupBy, Outcome, Output, OutputCounts, Part, Phase, Stop,
-};
+use firelane_buffer::{Batcher, Claim, ClaimPart, GroupKey, Order, RouteId};
+use firelane_core::{Cause, CauseKind, Chunk, DeliverCx, Outcome, Output, OutputCounts, Part, Phase, Stop};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::error;
 
 use self::outage::Outage;
-use self::settle::settle_part;
+use self::read::Loaded;
 use crate::pipeline::{FrameGuard, Pipeline, RouteEnd};
 use crate::retry::{RetryLimit, Rng, Schedule};
 
@@ -41,6 +40,17 @@ pub struct RouteSetup {
     pub retry_limit: RetryLimit,
     /// When it is sent again.
     pub schedule: Schedule,
+    /// What it holds at most.
+    pub window: Window,
+}
+
+/// Bytes of records that a route holds at most, beside one chunk: in batches, under way, and waiting.
+#[derive(Debug, Clone, Copy)]
+pub struct Window {
+    /// In all; `usize::MAX` where nothing can be read again from disk.
+    pub bytes: usize,
+    /// While it reads what an earlier run has left (`storage.backlog.mem_limit`).
+    pub backlog: usize,
 }
 
 /// A claim that waits for its time.
@@ -54,7 +64,6 @@ pub struct Route {
     setup: RouteSetup,
     pipeline: Arc<Pipeline>,
     stop: Stop,
-    cursors: Vec<Cursor>,
     batcher: Batcher<FrameGuard>,
     linger: Duration,
     /// Closed batches in order.
@@ -64,10 +73,14 @@ pub struct Route {
     /// Groups with a chunk under way or waiting for its retry, under `Order::PerStream`.
     busy: HashSet<GroupKey>,
     deliveries: JoinSet<Outcome>,
+    /// At most one block is read from disk at a time: order.
+    loads: JoinSet<Loaded>,
     rng: Rng,
     outage: Outage,
     /// Retries were told that the drain has begun.
     hurried: bool,
+    /// It reads only to give up: no window counts.
+    sheds: bool,
 }
 
 /// What a route left behind when it ended.
@@ -91,7 +104,6 @@ impl Route {
         // Neither routes nor containers may retry in step.
         let seed = RandomState::new().hash_one(setup.id.0);
         Self {
-            cursors: pipeline.partitions.iter().map(|_| Cursor::new()).collect(),
             linger: limits.linger.unwrap_or(setup.flush),
             batcher: Batcher::new(limits),
             setup,
@@ -102,9 +114,11 @@ impl Route {
             in_flight: Vec::new(),
             busy: HashSet::new(),
             deliveries: JoinSet::new(),
+            loads: JoinSet::new(),
             rng: Rng::new(seed),
             outage: Outage::default(),
             hurried: false,
+            sheds: false,
         }
     }
 
@@ -144,6 +158,12 @@ impl Route {
                 Some(done) = self.deliveries.join_next_with_id(), if !self.deliveries.is_empty() => {
                     self.finished(done);
                 }
+                Some(loaded) = self.loads.join_next(), if !self.loads.is_empty() => {
+                    match loaded {
+                        Ok(loaded) => self.loaded(loaded),
+                        Err(error) => error!(target: "engine", instance = %end.name, %error, "a bug: a block was not read"),
+                    }
+                }
                 () = tokio::time::sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => {}
                 () = stop.draining(), if !draining => {}
                 () = stop.over(), if draining => {}
@@ -173,53 +193,11 @@ impl Route {
         self.in_flight_max() * READY_MAX
     }
 
-    /// Reads the log until there are `ready_max` closed batches.
-    fn read(&mut self, draining: bool, ready_max: usize) {
-        let bytes_max = self.batcher.limits().bytes_max;
-        let grouping = self.setup.output.group_by();
-        let output = self.setup.output.clone();
-        let key_of = move |tag: &firelane_record::Tag, event: &firelane_record::Event<'_>| -> Group {
-            output.group(tag, event)
-        };
-        let now = self.pipeline.now();
-        let mut frames: Vec<Arc<Frame<FrameGuard>>> = Vec::new();
-        let mut closed = Vec::new();
-        for index in 0..self.pipeline.partitions.len() {
-            while self.ready.len() < ready_max {
-                let partition = &self.pipeline.partitions[index];
-                let open = self.batcher.bytes();
-                // Idle: the first byte wakes the route and starts the linger; else a full batch does.
-                let wake_at = if draining || open == 0 {
-                    1
-                } else {
-                    bytes_max.saturating_sub(open).max(1)
-                };
-                let cursor = &mut self.cursors[index];
-                partition.read(self.setup.id, bytes_max, wake_at, &mut frames, |range| {
-                    cursor.pass(range)
-                });
-                if frames.is_empty() {
-                    break;
-                }
-                let grouping = match grouping {
-                    GroupBy::All => Grouping::All,
-                    GroupBy::Tag => Grouping::Tag,
-                    GroupBy::Record => Grouping::Record(&key_of),
-                };
-                for frame in frames.drain(..) {
-                    self.batcher.offer(index, &frame, &grouping, now, &mut closed);
-                }
-                self.ready.extend(closed.drain(..));
-            }
-        }
-        self.arm();
-    }
-
     /// Tells the log when to wake this route next.
     fn arm(&self) {
         let open = self.batcher.bytes();
         let bytes_max = self.batcher.limits().bytes_max;
-        let full = self.ready.len() >= self.ready_max();
+        let full = self.ready.len() >= self.ready_max() || self.is_full() || !self.loads.is_empty();
         let wake_at = match (full, open) {
             // A settlement wakes the route; more input need not.
             (true, _) => usize::MAX,
@@ -242,7 +220,7 @@ impl Route {
             // Under pressure nothing waits only for time: the oldest batch goes as soon as the output is
             // free.
             let idle = self.in_flight.is_empty() && self.ready.is_empty() && self.waiting.is_empty();
-            if idle && self.pipeline.budget.is_pressed() {
+            if idle && (self.pipeline.budget.is_pressed() || self.is_full()) {
                 self.batcher.close_oldest(&mut closed);
             }
             let due = self.pipeline.now().checked_sub(self.linger.as_millis() as u64);
@@ -367,7 +345,7 @@ impl Route {
         let retry = self.waiting.iter().map(|waiting| waiting.at).min();
         let first_try = self.outage.next_try().filter(|_| self.first_free().is_some());
         let linger = self.batcher.opened().map(|opened| {
-            let due = self.pipeline.epoch + Duration::from_millis(opened + 1) + self.linger;
+            let due = self.pipeline.instant(opened + 1) + self.linger;
             self.lingers_until().map_or(due, |at| at.max(due))
         });
         let dead = self.outage.is_dead(now);
@@ -390,6 +368,7 @@ impl Route {
         self.ready.is_empty()
             && self.waiting.is_empty()
             && self.in_flight.is_empty()
+            && self.loads.is_empty()
             && self.batcher.bytes() == 0
             && !self.pipeline.partitions.iter().any(unread)
     }
@@ -406,26 +385,23 @@ impl Route {
         end.oldest.store(oldest, Ordering::Relaxed);
     }
 
+    /// Puts a closed batch behind the others.
+    fn push_ready(&mut self, claim: Claim<FrameGuard>) {
+        self.ready.push_back(claim);
+    }
+
     /// The end: what is left is counted, never acknowledged.
     async fn abandon(mut self) -> Leftover {
         self.deliveries.shutdown().await;
-        let mut closed = Vec::new();
-        self.batcher.close_opened_by(u64::MAX, &mut closed);
-        let claims = self
-            .ready
-            .iter()
-            .chain(&closed)
-            .chain(self.waiting.iter().map(|waiting| &waiting.claim));
-        let claims = claims.chain(self.in_flight.iter().map(|(_, claim)| claim));
-        let mut buffered: u64 = claims.map(|claim| u64::from(claim.records())).sum();
-        for partition in &self.pipeline.partitions {
-            let mut frames = Vec::new();
-            partition.read(self.setup.id, usize::MAX, usize::MAX, &mut frames, |_| {});
-            buffered += frames
-                .iter()
-                .map(|frame| u64::from(frame.records().count()))
-                .sum::<u64>();
-        }
-        Leftover { buffered }
+        self.loads.shutdown().await;
+        let pipeline = self.pipeline.clone();
+        let id = self.setup.id;
+        drop(self);
+        // Nothing is held any more: all that is not settled is read again, and counted.
+        tokio::task::spawn_blocking(move || Leftover {
+            buffered: pipeline.left(id),
+        })
+        .await
+        .unwrap_or(Leftover { buffered: 0 })
     }
 }

@@ -1,9 +1,10 @@
 //! What becomes of a delivery: settled, sent again, or given up by name.
 
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use firelane_buffer::{Claim, ClaimPart, Cursor};
-use firelane_core::{Cause, Outcome, OutputCounts, Reason};
+use firelane_buffer::{Claim, ClaimPart, Settled};
+use firelane_core::{Cause, Outcome, Reason};
 use firelane_record::set::RecordSet;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -98,8 +99,10 @@ impl Route {
             return Some(claim);
         }
         self.works();
-        let (cursors, pipeline) = (&mut self.cursors, &self.pipeline);
-        claim.split(&gone, |part| settle_part(cursors, pipeline, &counts, part))
+        let mut settling = Settling::new(self);
+        let rest = claim.split(&gone, |part| settling.part(part));
+        settling.finish();
+        rest
     }
 
     /// Settles a whole claim whose group may go on.
@@ -109,9 +112,9 @@ impl Route {
     }
 
     pub(super) fn settle_all(&mut self, claim: Claim<FrameGuard>) {
-        let counts = self.counts().clone();
-        let (cursors, pipeline) = (&mut self.cursors, &self.pipeline);
-        claim.settle(|part| settle_part(cursors, pipeline, &counts, part));
+        let mut settling = Settling::new(self);
+        claim.settle(|part| settling.part(part));
+        settling.finish();
     }
 
     /// Schedules the rest of a failed chunk, or gives it up by name.
@@ -176,17 +179,52 @@ fn bytes_of(claim: &Claim<FrameGuard>, set: &RecordSet) -> u64 {
     bytes
 }
 
-/// Settles one run of a claim in the route's cursor.
-pub(super) fn settle_part(
-    cursors: &mut [Cursor],
-    pipeline: &Pipeline,
-    counts: &OutputCounts,
-    part: &ClaimPart<FrameGuard>,
-) {
-    let (from, to) = part.range();
-    let frame = part.frame();
-    let bytes = retained_bytes(frame.records());
-    if cursors[part.partition()].settle(&pipeline.partitions[part.partition()], frame, from, to) {
-        counts.retained_bytes.sub(bytes);
+/// Settles runs in a route's cursors, and takes that down for the log on disk.
+pub(super) struct Settling {
+    pipeline: Arc<Pipeline>,
+    route: usize,
+    settled: Vec<Settled>,
+    done: Vec<u64>,
+}
+
+impl Settling {
+    pub(super) fn new(route: &Route) -> Self {
+        Self {
+            pipeline: route.pipeline.clone(),
+            route: usize::from(route.setup.id.0),
+            settled: Vec::new(),
+            done: Vec::new(),
+        }
+    }
+
+    pub(super) fn part(&mut self, part: &ClaimPart<FrameGuard>) {
+        let (from, to) = part.range();
+        let frame = part.frame();
+        let bytes = retained_bytes(frame.records());
+        let end = &self.pipeline.routes[self.route];
+        let partition = &self.pipeline.partitions[part.partition()];
+        let mut cursors = end.cursors.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = cursors[part.partition()].settle(partition, frame, from, to);
+        drop(cursors);
+        if done.frame {
+            end.counts.retained_bytes.sub(bytes);
+        }
+        let Some((block, at)) = done.home else { return };
+        if done.block {
+            self.done.push(block.id());
+        } else {
+            self.settled.push(Settled {
+                block: block.id(),
+                route: end.key.clone(),
+                from: at + from,
+                to: at + to,
+            });
+        }
+    }
+
+    pub(super) fn finish(mut self) {
+        if let Some(journal) = &self.pipeline.journal {
+            journal.settle(&mut self.settled, &mut self.done);
+        }
     }
 }

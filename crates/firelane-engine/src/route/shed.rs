@@ -5,7 +5,8 @@ use firelane_core::Reason;
 use tokio::time::Instant;
 use tracing::error;
 
-use super::{Route, Waiting, settle_part};
+use super::settle::Settling;
+use super::{Route, Waiting};
 use crate::pipeline::FrameGuard;
 use crate::shares::Verdict;
 
@@ -24,13 +25,15 @@ impl Route {
             return;
         }
         let pipeline = self.pipeline.clone();
-        if !pipeline.budget.any_over() {
+        // While there is room on disk, records go there.
+        if !pipeline.budget.any_over() || pipeline.may_spill() {
             return;
         }
         let me = self.setup.id;
         let inputs = pipeline.budget.inputs();
         let needed = || inputs.iter().any(|input| pipeline.in_the_way(me, input));
         let mut records = 0;
+        self.sheds = true;
         while needed() {
             let pass = self.prune();
             records += pass.records;
@@ -38,6 +41,7 @@ impl Route {
                 break;
             }
         }
+        self.sheds = false;
         if records == 0 {
             return;
         }
@@ -73,13 +77,13 @@ impl Route {
     }
 
     fn prune_claim(&mut self, claim: Claim<FrameGuard>, pass: &mut Pass) -> Option<Claim<FrameGuard>> {
-        let (me, pipeline, counts) = (self.setup.id, &self.pipeline, self.counts().clone());
-        let cursors = &mut self.cursors;
-        claim.without(|part| match pipeline.verdict(me, part.frame()) {
+        let (me, pipeline) = (self.setup.id, self.pipeline.clone());
+        let mut settling = Settling::new(self);
+        let rest = claim.without(|part| match pipeline.verdict(me, part.frame()) {
             Verdict::Leaves => {
                 let (from, to) = part.range();
                 pass.records += u64::from(to - from);
-                settle_part(cursors, pipeline, &counts, part);
+                settling.part(part);
                 true
             }
             Verdict::Shared => {
@@ -87,7 +91,9 @@ impl Route {
                 false
             }
             Verdict::Stays => false,
-        })
+        });
+        settling.finish();
+        rest
     }
 
     /// Makes claims of more of the log; false when there is no more.
@@ -106,10 +112,12 @@ impl Route {
     /// their time in peace is over and the memory is needed.
     pub(super) fn give_way(&mut self, now: Instant) {
         let peace_over = self.pipeline.retired().is_some_and(|left| left.is_zero());
-        if !peace_over || !self.outage.is_dead(now) || !self.pipeline.budget.is_tight() {
+        let tight = self.pipeline.budget.is_tight() && !self.pipeline.may_spill();
+        if !peace_over || !self.outage.is_dead(now) || !tight {
             return;
         }
         let mut records = 0;
+        self.sheds = true;
         loop {
             let waiting = self.waiting.drain(..).map(|waiting| waiting.claim);
             let claims: Vec<_> = waiting.chain(self.ready.drain(..)).collect();
@@ -122,6 +130,7 @@ impl Route {
                 break;
             }
         }
+        self.sheds = false;
         if records > 0 {
             let end = self.end();
             end.counts.dropped.add(Reason::Stopped, records);

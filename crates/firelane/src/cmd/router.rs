@@ -343,14 +343,19 @@ fn last_words(ended: &Ended) -> Exit {
     if !ended.balances() {
         error!(target: "engine", "a ledger does not balance: please report this with the lines above");
     }
-    if left > 0 {
-        error!(target: "engine", records = left, "records could not be delivered within the grace period and are lost");
+    let safe = ended.is_safe();
+    if left > 0 && safe {
+        info!(target: "engine", records = left, "records could not be delivered within the grace period: they are on disk, the next run delivers them");
+    } else if left > 0 {
+        let (records, kept) = (left, ended.kept);
+        let unsaved = if kept { ended.unsaved } else { left };
+        error!(target: "engine", records, unsaved, "records could not be delivered within the grace period; those that are not on disk are lost");
     }
     if lost > 0 {
         error!(target: "engine", records = lost, "records were dropped by outputs: the ledgers say why");
     }
     info!(target: "engine", "service has stopped ({} pending records)", left);
-    if left > 0 || lost > 0 {
+    if !safe || lost > 0 {
         Exit::LeftOver
     } else {
         Exit::Ok

@@ -130,6 +130,7 @@ fn service() -> EngineService {
         schedule: Schedule { base: 5, cap: 2000 },
         memory_limit: None,
         partitions: 1,
+        storage: firelane_conf::StorageConfig::default(),
         tolerant: false,
     }
 }
