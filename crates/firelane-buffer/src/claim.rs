@@ -158,6 +158,18 @@ impl<G: Guard> Claim<G> {
         })
     }
 
+    /// Divides it into the claim on the records in `set` (indexes in the claim) and the claim on the others.
+    pub fn divide(self, set: &RecordSet) -> (Option<Self>, Option<Self>) {
+        let (attempt, key) = (self.attempt, self.key.clone());
+        let mut inside = Vec::new();
+        let outside = self.split(set, |part| inside.push(part.clone()));
+        let inside = (!inside.is_empty()).then(|| Self {
+            attempt,
+            ..Self::new(key, inside)
+        });
+        (inside, outside)
+    }
+
     /// Takes out the runs that have left through a door: those that `left` says so of, having settled them.
     /// Gives the claim on the rest, if any.
     pub fn without(self, mut left: impl FnMut(&ClaimPart<G>) -> bool) -> Option<Self> {

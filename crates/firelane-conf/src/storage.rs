@@ -59,6 +59,11 @@ impl StorageConfig {
         self.type_for_all.as_deref().filter(|_| self.inherit)
     }
 
+    /// Whether records that are given up are kept as dead letters.
+    pub fn buries(&self) -> bool {
+        self.path.is_some() && self.keep_rejected.unwrap_or(true)
+    }
+
     /// Takes a key that is one of these; false: it is none.
     pub(crate) fn apply(&mut self, key: &str, entry: &Entry, found: &mut Vec<Diagnostic>) -> bool {
         let text = entry.value.value.trim();

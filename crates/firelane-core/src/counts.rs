@@ -23,6 +23,8 @@ pub enum Reason {
     OverShare,
     /// The grace period ended first.
     Stopped,
+    /// They waited longer than `retry.max_age`.
+    TooOld,
     /// `storage.total_limit_size` was reached, and the policy drops.
     OverLimit,
     /// What was on disk is not what was written.
@@ -33,7 +35,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of [`Reason::index`].
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Filtered,
         Self::Malformed,
         Self::NotLogs,
@@ -42,6 +44,7 @@ impl Reason {
         Self::RetriesExhausted,
         Self::OverShare,
         Self::Stopped,
+        Self::TooOld,
         Self::OverLimit,
         Self::Damaged,
         Self::Bug,
@@ -63,6 +66,7 @@ impl Reason {
             Self::RetriesExhausted => "retries_exhausted",
             Self::OverShare => "over_share",
             Self::Stopped => "stopped",
+            Self::TooOld => "too_old",
             Self::OverLimit => "over_limit",
             Self::Damaged => "damaged",
             Self::Bug => "bug",
@@ -183,6 +187,8 @@ pub struct OutputCounts {
     pub retries_failed: Counter,
     /// Records dropped, by reason.
     pub dropped: Dropped,
+    /// Records in the folder of dead letters.
+    pub dead_lettered: Counter,
     /// Requests whose answer was lost: sent again, perhaps twice there.
     pub ambiguous: Counter,
     /// Gauge: bytes of records that wait for this output.

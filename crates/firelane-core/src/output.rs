@@ -1,6 +1,7 @@
 //! Outputs: where records go.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use firelane_record::{Event, Tag};
 
@@ -43,6 +44,12 @@ pub trait Output: Send + Sync + 'static {
     /// may be away are not asked here.
     fn open(&self) -> BoxFuture<'_, Result<(), OutputError>> {
         Box::pin(async { Ok(()) })
+    }
+
+    /// Longest time that a delivery may take, all of its own deadlines together: what takes longer has hung
+    /// and is given up, to be sent again.
+    fn deadline(&self) -> Duration {
+        Duration::from_secs(600)
     }
 
     /// Delivers a chunk.

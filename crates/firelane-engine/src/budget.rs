@@ -105,6 +105,8 @@ pub struct Budget {
     dead_routes: AtomicIsize,
     /// What is on disk outlives the process.
     kept: AtomicBool,
+    /// Routes that are over their own limit and stop the inputs that feed them, one bit each.
+    blocking: AtomicU64,
     /// Its inputs.
     inputs: Mutex<Vec<Weak<InputBudget>>>,
 }
@@ -119,6 +121,7 @@ impl Budget {
             over_inputs: AtomicIsize::new(0),
             dead_routes: AtomicIsize::new(0),
             kept: AtomicBool::new(false),
+            blocking: AtomicU64::new(0),
             inputs: Mutex::default(),
         })
     }
@@ -160,6 +163,24 @@ impl Budget {
         let inputs = self.inputs();
         let own = inputs.iter().map(|input| input.level.limit).min();
         own.unwrap_or(usize::MAX).min(self.level.limit)
+    }
+
+    /// A route is over its own limit: inputs that feed it wait.
+    pub fn block(&self, route: RouteId) {
+        self.blocking.fetch_or(bit(route), Ordering::AcqRel);
+    }
+
+    /// It is below its limit again.
+    pub fn unblock(&self, route: RouteId) {
+        if self.blocking.fetch_and(!bit(route), Ordering::AcqRel) & bit(route) != 0 {
+            self.room.notify_waiters();
+        }
+    }
+
+    /// Another pipeline has other routes.
+    pub fn unblock_all(&self) {
+        self.blocking.store(0, Ordering::Release);
+        self.room.notify_waiters();
     }
 
     /// What is on disk outlives the process.
@@ -238,7 +259,13 @@ impl InputBudget {
 
     /// Whether the input must stop reading.
     pub fn is_over(&self) -> bool {
-        self.level.is_over() || self.total.level.is_over()
+        self.level.is_over() || self.total.level.is_over() || self.is_blocked()
+    }
+
+    /// Whether a route that it feeds is over its own limit.
+    fn is_blocked(&self) -> bool {
+        let blocking = self.total.blocking.load(Ordering::Acquire);
+        blocking & self.feeds.load(Ordering::Relaxed) != 0
     }
 
     /// The limits that are all but reached: the input's own, the process's.

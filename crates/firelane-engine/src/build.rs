@@ -17,6 +17,7 @@ use crate::chain::{FilterKind, Matcher};
 use crate::inputs::fingerprint;
 use crate::properties::{self, FilterCore, InputCore, OutputCore, StorageType};
 use crate::retry::{RetryLimit, Schedule};
+use crate::shares::Overflow;
 use crate::stages::StageSlot;
 
 /// The plugins that exist.
@@ -92,6 +93,8 @@ pub(crate) struct PlannedOutput {
     pub(crate) matcher: Matcher,
     pub(crate) retry_limit: RetryLimit,
     pub(crate) share: Option<usize>,
+    pub(crate) overflow: Overflow,
+    pub(crate) age_max: Option<Duration>,
     pub(crate) span: Span,
 }
 
@@ -109,6 +112,9 @@ struct Builder<'a> {
     warnings: Warnings,
     errors: Vec<Diagnostic>,
 }
+
+/// `retry.max_age` where neither it nor `Retry_Limit` is set.
+const AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Bytes of a chunk of Fluent Bit, which `storage.max_chunks_up` counts.
 const CHUNK_BYTES: usize = 2_000_000;
@@ -317,6 +323,30 @@ impl Builder<'_> {
         })
     }
 
+    /// What becomes of records beyond `storage.total_limit_size`.
+    fn overflow(&mut self, section: &Section, core: &OutputCore) -> Overflow {
+        let buries = self.storage.buries();
+        let alone = self.config.outputs.len() == 1;
+        match core.overflow {
+            Some(Overflow::DeadLetter) if !buries => {
+                let text = "there is no folder for dead letters: the oldest records are dropped; set `storage.path`, \
+                            and not `storage.keep.rejected off`";
+                self.warn(section, "storage.overflow", "FL0403", text);
+                Overflow::DropOldest
+            }
+            Some(overflow) => {
+                if core.total_limit_size.is_none() {
+                    let text = "needs `storage.total_limit_size`, which is not set: it has no effect";
+                    self.warn(section, "storage.overflow", "FL0403", text);
+                }
+                overflow
+            }
+            None if alone => Overflow::Block,
+            None if buries => Overflow::DeadLetter,
+            None => Overflow::DropOldest,
+        }
+    }
+
     /// The output's name in the log on disk: its alias, else what says where it sends. So the same destination
     /// has the same name after a restart, wherever its section stands.
     fn key(&mut self, section: &Section, plugin: &str, alias: Option<&str>) -> Arc<str> {
@@ -349,6 +379,12 @@ impl Builder<'_> {
                 self.warn(section, "name", "FL0402", "no `Match`: this output gets nothing");
             }
         }
+        let overflow = self.overflow(section, &core);
+        // Somebody who says how often has said how long.
+        let age_max = match core.retry_limit {
+            Some(_) => core.max_age.map(|age| age.0),
+            None => Some(core.max_age.map_or(AGE_MAX, |age| age.0)),
+        };
         let cx = self.cx(&parts, section, core.workers);
         match plugin.build(&parts.own, &cx) {
             Ok(output) => Some(PlannedOutput {
@@ -362,7 +398,10 @@ impl Builder<'_> {
                     .map_or(RetryLimit::Unlimited, RetryLimit::parse),
                 share: core
                     .total_limit_size
+                    .filter(|size| size.0 > 0)
                     .map(|size| usize::try_from(size.0).unwrap_or(usize::MAX)),
+                overflow,
+                age_max,
                 span: section.span,
             }),
             Err(errors) => self.fail(errors),

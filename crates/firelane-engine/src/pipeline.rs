@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use firelane_buffer::{Append, Cursor, Guard, Partition};
+use firelane_buffer::{Append, Cursor, Guard, Partition, RouteId, Routing};
 use firelane_core::{
-    AckOn, BoxFuture, Hold, IngestError, InputCounts, OutputCounts, Reason, Sink, Stream, Ticket,
+    AckOn, BoxFuture, Counter, Hold, IngestError, InputCounts, OutputCounts, Reason, Sink, Stream, Ticket,
 };
 use firelane_record::{Records, Tag};
 use tokio::sync::Notify;
@@ -17,6 +17,7 @@ use crate::budget::{Budget, Charge, FRAME_OVERHEAD, InputBudget};
 use crate::chain::{Chain, Routed, Run};
 use crate::journal::Journal;
 use crate::ledger::IngestCounts;
+use crate::shares::Overflow;
 
 /// What hangs on a frame: its charge to the budget while it is in memory, the tickets of inputs that wait until
 /// it is on disk, and of those that wait for delivery.
@@ -90,6 +91,10 @@ pub struct RouteEnd {
     pub dead: AtomicBool,
     /// `storage.total_limit_size` in bytes.
     pub share: Option<usize>,
+    /// What becomes of records beyond that.
+    pub overflow: Overflow,
+    /// Rounds of the route's loop: whether it moves.
+    pub(crate) beats: Counter,
     /// When its oldest unsettled record was appended, in the pipeline's milliseconds; `u64::MAX` if there is
     /// none.
     pub oldest: AtomicU64,
@@ -97,7 +102,7 @@ pub struct RouteEnd {
 
 impl RouteEnd {
     /// The end of a route that has done nothing yet.
-    pub fn new(name: Arc<str>, key: Arc<str>, share: Option<usize>) -> Self {
+    pub fn new(name: Arc<str>, key: Arc<str>, share: Option<usize>, overflow: Overflow) -> Self {
         Self {
             name,
             key,
@@ -107,6 +112,8 @@ impl RouteEnd {
             hurry: AtomicBool::new(false),
             dead: AtomicBool::new(false),
             share,
+            overflow,
+            beats: Counter::default(),
             oldest: AtomicU64::new(u64::MAX),
         }
     }
@@ -301,11 +308,10 @@ impl Pipeline {
         self.counts.appended.add(count);
         budget.note(&routing);
         let bytes = retained_bytes(&records);
-        for route in routing.routes() {
-            let counts = &self.routes[usize::from(route.0)].counts;
-            counts.routed.add(count);
-            counts.retained_bytes.add(bytes);
-        }
+        let Some(routing) = self.admit(&routing, count, bytes) else {
+            holds.into_iter().for_each(Hold::close);
+            return;
+        };
         let durable = self.layout.durable && budget.is_durable();
         // What is on disk is not lost: whoever waits for delivery need not wait longer than for that.
         let (now, on_disk, on_release) = match (durable, ack_on) {
@@ -335,6 +341,51 @@ impl Pipeline {
             journal.ring();
         }
         now.into_iter().for_each(Hold::close);
+    }
+
+    /// Counts a run for its routes and gives those that take it: not one that is over its limit and drops what
+    /// is new. `None`: nobody takes it.
+    fn admit(&self, routing: &Arc<Routing>, count: u64, bytes: u64) -> Option<Arc<Routing>> {
+        let mut refusing = Vec::new();
+        for &id in routing.routes() {
+            let route = &self.routes[usize::from(id.0)];
+            route.counts.routed.add(count);
+            let over = route
+                .share
+                .is_some_and(|share| route.counts.retained_bytes.get() >= share as u64);
+            if !over {
+                route.counts.retained_bytes.add(bytes);
+                continue;
+            }
+            match route.overflow {
+                Overflow::DropNewest => {
+                    route.counts.dropped.add(Reason::OverLimit, count);
+                    refusing.push(id);
+                    continue;
+                }
+                Overflow::Block => self.budget.block(id),
+                Overflow::DropOldest | Overflow::DeadLetter => route.wake.notify_one(),
+            }
+            route.counts.retained_bytes.add(bytes);
+        }
+        if refusing.is_empty() {
+            return Some(routing.clone());
+        }
+        let taking = routing.routes().iter().filter(|id| !refusing.contains(id));
+        let taking = Routing::new(taking.copied().collect());
+        (!taking.routes().is_empty()).then(|| Arc::new(taking))
+    }
+
+    /// A route has settled something: inputs that it has stopped may go on.
+    pub(crate) fn unblock(&self, id: RouteId) {
+        let route = &self.routes[usize::from(id.0)];
+        if route.overflow == Overflow::Block
+            && let Some(share) = route.share
+            && self.retired().is_none()
+            && (route.counts.retained_bytes.get() as usize) < share - share / 16
+        {
+            self.budget.unblock(id);
+        }
     }
 
     /// Lets stages emit what has waited long enough at `now`. Gives the time of the next call, if any stage

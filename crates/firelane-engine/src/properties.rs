@@ -1,8 +1,10 @@
 //! Properties that every plugin of a kind has, and those of Fluent Bit's core that have no counterpart.
 
-use firelane_conf::units::{ByteSize, OnOff};
+use firelane_conf::units::{ByteSize, Interval, OnOff};
 use firelane_conf::{Entry, Section};
 use serde::Deserialize;
+
+use crate::shares::Overflow;
 
 /// Properties of every input.
 pub const INPUT: &[&str] = &["tag", "alias", "mem_buf_limit", "routable", "storage.type"];
@@ -16,6 +18,8 @@ pub const OUTPUT: &[&str] = &[
     "retry_limit",
     "workers",
     "storage.total_limit_size",
+    "storage.overflow",
+    "retry.max_age",
 ];
 
 /// Core properties of Fluent Bit that have no counterpart here, each with the reason that the warning gives.
@@ -79,6 +83,10 @@ pub(crate) struct OutputCore {
     pub(crate) workers: Option<usize>,
     #[serde(rename = "storage.total_limit_size")]
     pub(crate) total_limit_size: Option<ByteSize>,
+    #[serde(rename = "storage.overflow")]
+    pub(crate) overflow: Option<Overflow>,
+    #[serde(rename = "retry.max_age")]
+    pub(crate) max_age: Option<Interval>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -282,6 +282,7 @@ impl Router {
         old.pipeline.expire(Instant::now() + FAR);
         // Without an end of the grace period the memory decides alone.
         old.pipeline.retire(self.grace.unwrap_or_default());
+        self.shared.budget.unblock_all();
         old.stop.advance(Phase::Draining);
         let (shared, pipeline) = (self.shared.clone(), old.pipeline.clone());
         shared.replaced().push(pipeline.clone());
@@ -492,7 +493,10 @@ async fn build_routes(
     };
     let matchers = outputs.iter().map(|output| output.matcher.clone()).collect();
     let chain = Chain::new(filters.into_iter().map(slot).collect(), matchers);
-    let end = |output: &PlannedOutput| RouteEnd::new(output.name.clone(), output.key.clone(), output.share);
+    let end = |output: &PlannedOutput| {
+        let (name, key) = (output.name.clone(), output.key.clone());
+        RouteEnd::new(name, key, output.share, output.overflow)
+    };
     let ends: Vec<_> = outputs.iter().map(end).collect();
     let layout = Layout {
         width: partitions,
@@ -520,10 +524,10 @@ async fn build_routes(
             flush,
             retry_limit: output.retry_limit,
             schedule,
+            age_max: output.age_max,
             window,
         };
-        let route = Route::new(setup, pipeline.clone(), watch.clone());
-        tokio::spawn(run_route(route, watch.clone(), after.clone(), output.name))
+        tokio::spawn(keep_route(setup, pipeline.clone(), watch.clone(), after.clone()))
     };
     let tasks = outputs.into_iter().enumerate().map(spawn).collect();
     tokio::spawn(expire_stages(pipeline.clone(), watch));
@@ -567,8 +571,21 @@ async fn expire_stages(pipeline: Arc<Pipeline>, stop: Stop) {
     }
 }
 
-/// Runs a route to its end; `None` where it panicked.
-async fn run_route(route: Route, stop: Stop, after: Option<Arc<Notify>>, name: Arc<str>) -> Option<Leftover> {
+/// Shortest and longest wait before a route that has panicked begins anew.
+const ANEW_MIN: Duration = Duration::from_secs(1);
+const ANEW_MAX: Duration = Duration::from_secs(30);
+/// How often the watchdog looks.
+const WATCH_EVERY: Duration = Duration::from_secs(30);
+/// Looks in a row that find a route standing still before it begins anew.
+const STILL_MAX: u32 = 2;
+
+/// Runs a route to its end. One that panics, or stands still, begins anew: from what it has settled.
+async fn keep_route(
+    setup: RouteSetup,
+    pipeline: Arc<Pipeline>,
+    stop: Stop,
+    after: Option<Arc<Notify>>,
+) -> Option<Leftover> {
     if let Some(after) = after {
         // Order over a reload: the old pipeline delivers first, but not for ever.
         tokio::select! {
@@ -577,12 +594,58 @@ async fn run_route(route: Route, stop: Stop, after: Option<Arc<Notify>>, name: A
             () = stop.draining() => {}
         }
     }
-    let ended = tokio::spawn(route.run()).await;
-    ended
-        .inspect_err(|error| {
-            error!(target: "engine", instance = %name, %error, "a bug: the route of this output has ended, nothing more reaches it; restart the router, and report it");
-        })
-        .ok()
+    let end = &pipeline.routes[usize::from(setup.id.0)];
+    let mut wait = ANEW_MIN;
+    loop {
+        let started = Instant::now();
+        let route = Route::new(setup.clone(), pipeline.clone(), stop.clone());
+        let mut task = tokio::spawn(route.run());
+        tokio::select! {
+            ended = &mut task => match ended {
+                Ok(leftover) => return Some(leftover),
+                Err(error) => error!(target: "engine", instance = %end.name, %error, "a bug: the route of this output has failed and begins anew; please report it"),
+            },
+            () = stands_still(end) => {
+                error!(target: "engine", instance = %end.name, "a bug: the route of this output stands still and begins anew; please report it");
+                task.abort();
+                // A panic of its own changes nothing any more.
+                let _ = task.await;
+            }
+        }
+        end.counts.in_flight.set(0);
+        pipeline
+            .partitions
+            .iter()
+            .for_each(|partition| partition.rewind(setup.id));
+        if started.elapsed() > ANEW_MAX * 2 {
+            wait = ANEW_MIN;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = stop.over() => {
+                let (pipeline, id) = (pipeline.clone(), setup.id);
+                let left = tokio::task::spawn_blocking(move || pipeline.left(id)).await.ok()?;
+                return Some(Leftover { buffered: left });
+            }
+        }
+        wait = (wait * 2).min(ANEW_MAX);
+    }
+}
+
+/// The watchdog: ends when a route that has records does not even answer when it is woken.
+async fn stands_still(end: &RouteEnd) {
+    let (mut beats, mut still) = (u64::MAX, 0);
+    loop {
+        tokio::time::sleep(WATCH_EVERY).await;
+        let now = end.beats.get();
+        still = if now == beats { still + 1 } else { 0 };
+        beats = now;
+        if still >= STILL_MAX {
+            return;
+        }
+        // Who sleeps wakes up: that also mends a call that got lost.
+        end.wake.notify_one();
+    }
 }
 
 /// Waits for all routes of a pipeline and writes their ledgers.
@@ -634,8 +697,8 @@ mod tests {
         }
     }
 
-    /// Guarantees: what a route took with it when it panicked is named.
-    #[tokio::test]
+    /// Guarantees: a route that panics again and again loses nothing.
+    #[tokio::test(start_paused = true)]
     async fn a_route_that_panics_leaves_a_ledger_that_balances() {
         let all = Matcher {
             pattern: Some(firelane_record::pattern::Match::new("*")),
@@ -643,7 +706,8 @@ mod tests {
         };
         let budget = Budget::new(1 << 20);
         let chain = Chain::new(Vec::new(), vec![all]);
-        let ends = vec![RouteEnd::new("broken.0".into(), "broken".into(), None)];
+        let overflow = crate::shares::Overflow::Block;
+        let ends = vec![RouteEnd::new("broken.0".into(), "broken".into(), None, overflow)];
         let layout = Layout {
             width: 1,
             durable: false,
@@ -658,30 +722,29 @@ mod tests {
             counts,
             routable: true,
         };
-        let (_source, watch) = StopSource::new();
+        let (source, watch) = StopSource::new();
         let setup = RouteSetup {
             id: RouteId(0),
             output: Arc::new(Broken),
             flush: Duration::from_secs(1),
             retry_limit: RetryLimit::Unlimited,
             schedule: Schedule { base: 5, cap: 2000 },
+            age_max: None,
             window: Window {
                 bytes: usize::MAX,
                 backlog: usize::MAX,
             },
         };
-        let route = Route::new(setup, pipeline.clone(), watch.clone());
         let mut buf = RecordsBuf::default();
         buf.push(Timestamp { secs: 1, nanos: 0 }, None, &[0x80]);
         let sink: Arc<dyn Sink> = Arc::new(sink);
         let stream = firelane_core::Ingest::new(sink.clone()).stream(AckOn::Append);
         assert!(sink.append(&stream, &Tag::new("t").unwrap(), buf.take()).is_ok());
-        let task = tokio::spawn(run_route(route, watch, None, "broken.0".into()));
+        let task = tokio::spawn(keep_route(setup, pipeline.clone(), watch, None));
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        source.advance(Phase::Over);
         let ledgers = finish(pipeline, vec![task]).await;
-        assert_eq!(
-            (ledgers[0].dropped.as_slice(), ledgers[0].buffered),
-            ([("bug", 1)].as_slice(), 0)
-        );
+        assert_eq!((ledgers[0].dropped.len(), ledgers[0].buffered), (0, 1));
         assert!(ledgers[0].balances());
     }
 }

@@ -27,6 +27,20 @@ use firelane_buffer::{Frame, RouteId};
 use crate::budget::InputBudget;
 use crate::pipeline::{FrameGuard, Pipeline};
 
+/// What becomes of records that an output cannot have within its `storage.total_limit_size`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Overflow {
+    /// The inputs that feed it wait.
+    Block,
+    /// The oldest ones are dropped.
+    DropOldest,
+    /// The new ones are dropped.
+    DropNewest,
+    /// The oldest ones go to the folder of dead letters.
+    DeadLetter,
+}
+
 /// A destination that has settled nothing for so long, and failed again and again, is dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(10);
 

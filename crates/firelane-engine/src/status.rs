@@ -196,7 +196,7 @@ pub(crate) fn route_ledger(name: &str, counts: &OutputCounts, buffered: u64) -> 
         name: name.to_string(),
         routed: counts.routed.get(),
         delivered: counts.proc_records.get(),
-        dead_lettered: 0,
+        dead_lettered: counts.dead_lettered.get(),
         dropped: Vec::new(),
         buffered,
     };

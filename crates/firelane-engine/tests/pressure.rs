@@ -19,6 +19,7 @@ use firelane_engine::chain::{Chain, Matcher};
 use firelane_engine::pipeline::{InputSink, Layout, Pipeline, RouteEnd};
 use firelane_engine::retry::{RetryLimit, Schedule};
 use firelane_engine::route::{Leftover, Route, RouteSetup, Window};
+use firelane_engine::shares::Overflow;
 use firelane_record::pattern::Match;
 use firelane_record::set::RecordSet;
 use firelane_record::{Records, RecordsBuf, Tag, Timestamp, msgpack};
@@ -110,8 +111,14 @@ fn world(outputs: &[Arc<Fake>]) -> World {
         regex: None,
     };
     let chain = Chain::new(Vec::new(), vec![matcher; outputs.len()]);
-    let ends = (0..outputs.len())
-        .map(|n| RouteEnd::new(format!("fake.{n}").into(), format!("fake.{n}").into(), None));
+    let ends = (0..outputs.len()).map(|n| {
+        RouteEnd::new(
+            format!("fake.{n}").into(),
+            format!("fake.{n}").into(),
+            None,
+            Overflow::Block,
+        )
+    });
     let pipeline = Arc::new(Pipeline::new(
         chain,
         ends.collect(),
@@ -132,6 +139,7 @@ fn world(outputs: &[Arc<Fake>]) -> World {
             flush: Duration::from_secs(1),
             retry_limit: RetryLimit::Unlimited,
             schedule: Schedule { base: 5, cap: 2000 },
+            age_max: None,
             window: Window {
                 bytes: usize::MAX,
                 backlog: usize::MAX,

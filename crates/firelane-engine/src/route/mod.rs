@@ -6,10 +6,12 @@
 //! In an outage (`outage.rs`) one delivery is under way at a time, a chunk that was never tried waits longer
 //! with every failure, and batches grow until they are full: a destination that is away gets few requests.
 
+mod give_up;
 mod outage;
 mod read;
 mod settle;
 mod shed;
+mod window;
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -23,12 +25,15 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::error;
 
+use self::give_up::Burial;
 use self::outage::Outage;
 use self::read::Loaded;
+use self::window::Concurrency;
 use crate::pipeline::{FrameGuard, Pipeline, RouteEnd};
 use crate::retry::{RetryLimit, Rng, Schedule};
 
 /// What a route is made of.
+#[derive(Clone)]
 pub struct RouteSetup {
     /// Its number in the pipeline.
     pub id: RouteId,
@@ -40,6 +45,8 @@ pub struct RouteSetup {
     pub retry_limit: RetryLimit,
     /// When it is sent again.
     pub schedule: Schedule,
+    /// How old a record may get before it is given up for age (`retry.max_age`); `None`: any age.
+    pub age_max: Option<Duration>,
     /// What it holds at most.
     pub window: Window,
 }
@@ -73,6 +80,10 @@ pub struct Route {
     /// Groups with a chunk under way or waiting for its retry, under `Order::PerStream`.
     busy: HashSet<GroupKey>,
     deliveries: JoinSet<Outcome>,
+    /// Records on their way to the dead letters.
+    burials: JoinSet<std::io::Result<()>>,
+    burying: Vec<Burial>,
+    concurrency: Concurrency,
     /// At most one block is read from disk at a time: order.
     loads: JoinSet<Loaded>,
     rng: Rng,
@@ -97,6 +108,19 @@ const READY_MAX: usize = 2;
 /// How often a dead route looks whether it must give something up.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// Delivers; what takes longer than the output's own deadlines can explain has hung, and counts as lost on
+/// its way.
+async fn deliver_in_time(output: &dyn Output, chunk: Chunk, cx: DeliverCx) -> Outcome {
+    let deadline = output.deadline();
+    match tokio::time::timeout(deadline, output.deliver(chunk, cx)).await {
+        Ok(outcome) => outcome,
+        Err(_) => {
+            let text = format!("the delivery hung for {} s and was given up", deadline.as_secs());
+            Outcome::retry(Cause::ambiguous(CauseKind::Timeout, text))
+        }
+    }
+}
+
 impl Route {
     /// A route at the start of the log.
     pub fn new(setup: RouteSetup, pipeline: Arc<Pipeline>, stop: Stop) -> Self {
@@ -114,6 +138,9 @@ impl Route {
             in_flight: Vec::new(),
             busy: HashSet::new(),
             deliveries: JoinSet::new(),
+            burials: JoinSet::new(),
+            burying: Vec::new(),
+            concurrency: Concurrency::new(limits.in_flight_max),
             loads: JoinSet::new(),
             rng: Rng::new(seed),
             outage: Outage::default(),
@@ -144,6 +171,8 @@ impl Route {
             self.tell_dead(end, self.outage.is_dead(now));
             self.shed(now);
             self.give_way(now);
+            self.keep_limit();
+            end.beats.add(1);
             self.read(draining, self.ready_max());
             self.close_due(draining, now);
             self.launch(now);
@@ -157,6 +186,9 @@ impl Route {
                 () = end.wake.notified() => {}
                 Some(done) = self.deliveries.join_next_with_id(), if !self.deliveries.is_empty() => {
                     self.finished(done);
+                }
+                Some(done) = self.burials.join_next_with_id(), if !self.burials.is_empty() => {
+                    self.buried(done);
                 }
                 Some(loaded) = self.loads.join_next(), if !self.loads.is_empty() => {
                     match loaded {
@@ -265,7 +297,7 @@ impl Route {
         if self.outage.is_on() && !self.hurries() {
             1
         } else {
-            self.in_flight_max()
+            self.concurrency.limit().min(self.in_flight_max())
         }
     }
 
@@ -316,7 +348,7 @@ impl Route {
         self.counts().in_flight.add(1);
         let task = self
             .deliveries
-            .spawn(async move { output.deliver(chunk, cx).await });
+            .spawn(async move { deliver_in_time(&*output, chunk, cx).await });
         self.in_flight.push((task.id(), claim));
     }
 
@@ -369,6 +401,7 @@ impl Route {
             && self.waiting.is_empty()
             && self.in_flight.is_empty()
             && self.loads.is_empty()
+            && self.burying.is_empty()
             && self.batcher.bytes() == 0
             && !self.pipeline.partitions.iter().any(unread)
     }
@@ -394,6 +427,10 @@ impl Route {
     async fn abandon(mut self) -> Leftover {
         self.deliveries.shutdown().await;
         self.loads.shutdown().await;
+        // They are being written: what they say must stand in the ledger.
+        while let Some(done) = self.burials.join_next_with_id().await {
+            self.buried(done);
+        }
         let pipeline = self.pipeline.clone();
         let id = self.setup.id;
         drop(self);

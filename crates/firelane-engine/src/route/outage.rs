@@ -19,6 +19,8 @@ pub(super) struct Outage {
     current: Option<Current>,
     /// When a failure was told last.
     told: Option<Instant>,
+    /// When it was told last that a limit makes records go.
+    told_limit: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -120,6 +122,17 @@ impl Outage {
             n => TRY_FIRST.saturating_mul(1 << (n - 2).min(8)).min(TRY_MAX),
         };
         Some(current.last + wait)
+    }
+
+    /// Whether giving up records at the limit is news.
+    pub(super) fn tell_limit(&mut self, now: Instant) -> bool {
+        let told = self
+            .told_limit
+            .is_some_and(|told| now.saturating_duration_since(told) < TELL_EVERY);
+        if !told {
+            self.told_limit = Some(now);
+        }
+        !told
     }
 
     /// Whether giving up records for others is news in this outage.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use firelane_buffer::{Claim, ClaimPart, Settled};
+use firelane_buffer::{Claim, ClaimPart, RouteId, Settled};
 use firelane_core::{Cause, Outcome, Reason};
 use firelane_record::set::RecordSet;
 use tokio::time::Instant;
@@ -25,23 +25,29 @@ impl Route {
             Outcome::Delivered => {
                 counts.proc_records.add(claim.records().into());
                 counts.proc_bytes.add(claim.bytes() as u64);
+                self.concurrency.delivered();
                 self.works();
                 self.release(claim);
             }
             Outcome::Discard { records, why } => {
                 let total = claim.records();
-                let refused = u64::from(records.count(total));
-                counts.dropped.add(Reason::Refused, refused);
+                let refused = records.count(total);
+                let delivered = records.complement(total);
+                counts.proc_records.add(u64::from(total - refused));
+                counts.proc_bytes.add(bytes_of(&claim, &delivered));
+                let name = &self.end().name;
+                error!(target: "output", instance = %name, records = refused, cause = %why, "refused for good, records given up");
+                self.works();
+                self.busy.remove(claim.key());
+                let (delivered, refused) = claim.divide(&delivered);
+                if let Some(delivered) = delivered {
+                    self.settle_all(delivered);
+                }
+                if let Some(refused) = refused {
+                    self.give_up(refused, Reason::Refused, &why.text);
+                }
                 // Last: whoever sees the error sees what it cost.
                 counts.errors.add(1);
-                counts.proc_records.add(u64::from(total) - refused);
-                counts
-                    .proc_bytes
-                    .add(bytes_of(&claim, &records.complement(total)));
-                let name = &self.end().name;
-                error!(target: "output", instance = %name, records = refused, cause = %why, "refused for good, records dropped");
-                self.works();
-                self.release(claim);
             }
             Outcome::Retry {
                 done,
@@ -53,7 +59,8 @@ impl Route {
                     counts.ambiguous.add(1);
                 }
                 let key = claim.key().clone();
-                if let Some(rest) = self.settle_some(claim, &done, &refused) {
+                self.concurrency.failed(why.kind);
+                if let Some(rest) = self.settle_some(claim, &done, &refused, &why) {
                     self.retry(rest, after, &why);
                 } else {
                     self.busy.remove(&key);
@@ -82,26 +89,42 @@ impl Route {
         claim: Claim<FrameGuard>,
         done: &RecordSet,
         refused: &RecordSet,
+        why: &Cause,
     ) -> Option<Claim<FrameGuard>> {
         let counts = self.counts().clone();
         let total = claim.records();
-        let refused_count = u64::from(refused.count(total));
-        if !done.is_none() {
-            counts.proc_records.add(u64::from(done.count(total)));
-            counts.proc_bytes.add(bytes_of(&claim, done));
-        }
-        if refused_count > 0 {
-            counts.dropped.add(Reason::Refused, refused_count);
-            counts.errors.add(1);
-        }
-        let gone = done.union(refused);
-        if gone.count(total) == 0 {
+        if done.count(total) == 0 && refused.count(total) == 0 {
             return Some(claim);
         }
         self.works();
-        let mut settling = Settling::new(self);
-        let rest = claim.split(&gone, |part| settling.part(part));
-        settling.finish();
+        counts.proc_records.add(u64::from(done.count(total)));
+        counts.proc_bytes.add(bytes_of(&claim, done));
+        // What both name was delivered.
+        let left = done.complement(total);
+        let refused: RecordSet = refused
+            .runs(0, total)
+            .filter(|run| run.2)
+            .map(|run| run.0..run.1)
+            .collect();
+        let gone = done.union(&refused);
+        let (gone, rest) = claim.divide(&gone);
+        let (mut at, mut kept) = (0, RecordSet::none());
+        for index in (0..total).filter(|&index| done.contains(index) || refused.contains(index)) {
+            if left.contains(index) {
+                kept.insert(at);
+            }
+            at += 1;
+        }
+        let (refused, delivered) = gone.map_or((None, None), |gone| gone.divide(&kept));
+        if let Some(delivered) = delivered {
+            self.settle_all(delivered);
+        }
+        if let Some(refused) = refused {
+            counts.errors.add(1);
+            let name = &self.end().name;
+            error!(target: "output", instance = %name, records = refused.records(), cause = %why, "some records were refused for good and are given up");
+            self.give_up(refused, Reason::Refused, &why.text);
+        }
         rest
     }
 
@@ -124,13 +147,13 @@ impl Route {
         let name = self.end().name.clone();
         let (attempt, records) = (claim.attempt(), claim.records());
         let now = Instant::now();
-        let last = !self.setup.retry_limit.allows(attempt);
-        let tell = self.outage.failed(now, last || attempt > 1);
-        if last {
-            counts.dropped.add(Reason::RetriesExhausted, records.into());
+        let last = self.is_last(&claim);
+        let tell = self.outage.failed(now, last.is_some() || attempt > 1);
+        if let Some(reason) = last {
             counts.retries_failed.add(1);
-            error!(target: "output", instance = %name, records, cause = %why, "retries used up, records dropped");
-            self.release(claim);
+            error!(target: "output", instance = %name, records, cause = %why, reason = reason.label(), "no more retries, records given up");
+            self.busy.remove(claim.key());
+            self.give_up(claim, reason, &why.text);
             return;
         }
         counts.retries.add(1);
@@ -155,6 +178,22 @@ impl Route {
             at: now + wait,
             claim,
         });
+    }
+
+    /// Why a chunk that has failed is not sent again.
+    fn is_last(&self, claim: &Claim<FrameGuard>) -> Option<Reason> {
+        if !self.setup.retry_limit.allows(claim.attempt()) {
+            return Some(Reason::RetriesExhausted);
+        }
+        let age = self.pipeline.now().saturating_sub(claim.oldest());
+        // Without a place for dead letters age alone loses nothing.
+        let journal = self.pipeline.journal.as_ref();
+        let max = self
+            .setup
+            .age_max
+            .filter(|_| journal.is_some_and(|journal| journal.buried().is_some()));
+        max.is_some_and(|max| u128::from(age) > max.as_millis())
+            .then_some(Reason::TooOld)
     }
 
     /// The drain has begun, or a long outage is over: retries run at once.
@@ -208,6 +247,7 @@ impl Settling {
         drop(cursors);
         if done.frame {
             end.counts.retained_bytes.sub(bytes);
+            self.pipeline.unblock(RouteId(self.route as u16));
         }
         let Some((block, at)) = done.home else { return };
         if done.block {

@@ -97,7 +97,7 @@ impl Route {
     }
 
     /// Makes claims of more of the log; false when there is no more.
-    fn read_on(&mut self) -> bool {
+    pub(super) fn read_on(&mut self) -> bool {
         let before = self.ready.len();
         self.read(false, before + 1);
         if self.ready.len() == before {
