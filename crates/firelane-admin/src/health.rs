@@ -70,7 +70,7 @@ fn look(admin: &Admin) -> Sample {
     for counts in outputs.map(|output| output.counts).chain(past) {
         sample.errors += counts.errors.get();
         sample.retries_failed += counts.retries_failed.get();
-        sample.dropped += counts.dropped.total();
+        sample.dropped += counts.dropped.total() + counts.dead_lettered.get();
     }
     sample
 }
@@ -145,7 +145,8 @@ pub(crate) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     }
 }
 
-/// `GET /health/delivery`: no output's oldest record is too old, and nothing was dropped within the period.
+/// `GET /health/delivery`: no output's oldest record is too old, and nothing was dropped or became a dead letter
+/// within the period.
 pub(crate) async fn delivery(State(admin): State<Arc<Admin>>) -> Response {
     let oldest_max = admin.settings.delivery_age_max;
     let mut late = false;
@@ -165,6 +166,7 @@ pub(crate) async fn delivery(State(admin): State<Arc<Admin>>) -> Response {
             "retained_bytes": counts.retained_bytes.get(),
             "delivered_records": counts.proc_records.get(),
             "dropped_records": counts.dropped.total(),
+            "dead_lettered_records": counts.dead_lettered.get(),
             "retries": counts.retries.get(),
         });
         let name = output.name.to_string();
@@ -178,9 +180,16 @@ pub(crate) async fn delivery(State(admin): State<Arc<Admin>>) -> Response {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
+    let disk = admin.status.log().disk.map(|disk| {
+        json!({
+            "used_bytes": disk.used, "limit_bytes": disk.limit, "full": disk.full,
+            "dead_letters": disk.dead_letters,
+        })
+    });
     let body = json!({
         "status": if ok { "ok" } else { "error" },
         "dropped_in_period": dropped,
+        "disk": disk,
         "oldest_unsent_limit_seconds": oldest_max.as_secs(),
         "outputs": outputs,
     });

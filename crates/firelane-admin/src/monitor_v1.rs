@@ -121,9 +121,9 @@ pub(crate) async fn storage(State(admin): Shared) -> Response {
             json!({"status": status, "chunks": chunks}),
         );
     }
-    let frames = log.frames;
+    let (frames, cold) = (log.frames, log.cold);
     let layer = json!({
-        "total_chunks": frames, "mem_chunks": frames, "fs_chunks": 0, "fs_chunks_up": 0, "fs_chunks_down": 0,
+        "total_chunks": frames + cold, "mem_chunks": frames, "fs_chunks": cold, "fs_chunks_up": 0, "fs_chunks_down": cold,
     });
     answer(
         StatusCode::OK,

@@ -132,7 +132,8 @@ fn v1_page(admin: &Admin) -> Page {
             ("fluentbit_output_retried_records_total", &counts.retried_records),
         ];
         page.counters(name, &counters);
-        let dropped = counts.dropped.total();
+        // Fluent Bit counts what it keeps as rejected here too.
+        let dropped = counts.dropped.total() + counts.dead_lettered.get();
         page.counter("fluentbit_output_dropped_records_total", name, dropped);
     }
     let uptime = admin.status.uptime().as_secs() as f64;
@@ -194,6 +195,11 @@ fn v2_outputs(page: &mut Page, admin: &Admin) {
         page.counters(name, &counters);
         let retained = counts.retained_bytes.get() as f64;
         page.gauge("firelane_output_retained_bytes", name, retained);
+        page.counter(
+            "firelane_output_dead_lettered_records_total",
+            name,
+            counts.dead_lettered.get(),
+        );
         let in_flight = counts.in_flight.get() as f64;
         page.gauge("firelane_output_in_flight_chunks", name, in_flight);
         let oldest = output.oldest.as_secs_f64();
@@ -240,6 +246,32 @@ fn v2_engine(page: &mut Page, admin: &Admin) {
             "fluentbit_hot_reloaded_times",
             "Reloads of the configuration.",
             admin.status.reloads() as f64,
+        ),
+    ];
+    for (metric, help, value) in gauges {
+        page.add(metric, "gauge", help, &[], value);
+    }
+    let Some(disk) = log.disk else { return };
+    let gauges = [
+        (
+            "fluentbit_storage_fs_chunks",
+            "Chunks on disk only.",
+            log.cold as f64,
+        ),
+        (
+            "firelane_disk_bytes",
+            "Bytes of the log on disk.",
+            disk.used as f64,
+        ),
+        (
+            "firelane_disk_full",
+            "1 while nothing more can be written to the log on disk.",
+            f64::from(u8::from(disk.full)),
+        ),
+        (
+            "firelane_dead_letters",
+            "Records in the folder of dead letters.",
+            disk.dead_letters.unwrap_or(0) as f64,
         ),
     ];
     for (metric, help, value) in gauges {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::frame::{Frame, Guard};
+use crate::partition::FoundBlock;
 use crate::store::format::{BlockImage, Entry};
 
 /// A block takes no more frames when it has so many bytes.
@@ -20,6 +21,8 @@ pub struct Block<G> {
     /// Pairs of a frame and a route that has not settled it; one more while it takes frames.
     open: AtomicU64,
     written: AtomicBool,
+    /// When its first frame was appended, in milliseconds of the caller's clock.
+    appended: AtomicU64,
     /// Its place among the partition's slots once its frames have left memory.
     slot: AtomicU64,
     state: Mutex<State<G>>,
@@ -50,6 +53,7 @@ impl<G: Guard> Block<G> {
             order,
             open: AtomicU64::new(1),
             written: AtomicBool::new(false),
+            appended: AtomicU64::new(NOWHERE),
             slot: AtomicU64::new(NOWHERE),
             state: Mutex::new(State {
                 frames: Vec::new(),
@@ -61,10 +65,12 @@ impl<G: Guard> Block<G> {
         }
     }
 
-    /// A block of `records` records that was found on disk.
-    pub(crate) fn found(id: u64, partition: u16, order: u64, records: u32, open: u64) -> Self {
-        let block = Self::new(id, partition, order);
-        block.open.store(open, Ordering::Release);
+    /// A block that was found on disk.
+    pub(crate) fn found(found: &FoundBlock, partition: u16, order: u64) -> Self {
+        let block = Self::new(found.id, partition, order);
+        let records = found.records;
+        block.open.store(found.open, Ordering::Release);
+        block.appended.store(found.appended, Ordering::Release);
         block.written.store(true, Ordering::Release);
         let mut state = block.state();
         state.records = records;
@@ -87,6 +93,11 @@ impl<G: Guard> Block<G> {
         self.state().records
     }
 
+    /// When its first frame was appended, in milliseconds of the caller's clock.
+    pub fn appended(&self) -> u64 {
+        self.appended.load(Ordering::Acquire)
+    }
+
     /// Whether some route has not settled all of its frames.
     pub fn is_needed(&self) -> bool {
         self.open.load(Ordering::Acquire) > 0
@@ -101,6 +112,7 @@ impl<G: Guard> Block<G> {
     pub(crate) fn take(self: &Arc<Self>, frame: &Arc<Frame<G>>) -> usize {
         let mut state = self.state();
         let at = state.records;
+        self.appended.fetch_min(frame.appended, Ordering::AcqRel);
         let expected = state
             .jumps
             .last()

@@ -104,6 +104,8 @@ pub struct FoundBlock {
     pub id: u64,
     /// Number of its records.
     pub records: u32,
+    /// When its first run was appended, in milliseconds of the caller's clock.
+    pub appended: u64,
     /// Pairs of a run and a route that has not settled it: at least one.
     pub open: u64,
     /// Bytes for each route that needs some.
@@ -218,7 +220,7 @@ impl<G: Guard> Partition<G> {
         let (index, first) = (state.next_index, state.next);
         state.next_index += 1;
         state.next += u64::from(found.records);
-        let block = Block::found(found.id, self.number, first, found.records, found.open);
+        let block = Block::found(&found, self.number, first);
         block.set_cold(index, std::iter::empty());
         state.slots.push_back(Slot {
             index,
@@ -391,11 +393,24 @@ impl<G: Guard> Partition<G> {
             .map_or(0, |reader| reader.unread)
     }
 
-    /// When the oldest frame in memory that is not released was appended.
+    /// When the oldest frame that is not released was appended.
     pub fn oldest(&self) -> Option<u64> {
         let state = self.lock();
-        let mut frames = state.slots.iter().filter_map(Slot::frame);
-        frames.next().map(|frame| frame.appended)
+        state.slots.iter().find_map(|slot| match &slot.item {
+            Item::Frame(frame) => Some(frame.appended),
+            Item::Cold(block) => Some(block.appended()),
+            Item::Gone => None,
+        })
+    }
+
+    /// Number of blocks whose frames have left memory.
+    pub fn cold(&self) -> usize {
+        let state = self.lock();
+        let cold = state
+            .slots
+            .iter()
+            .filter(|slot| matches!(slot.item, Item::Cold(_)));
+        cold.count()
     }
 
     /// Number of frames in memory that are not released.

@@ -91,6 +91,9 @@ impl Pipeline {
         let block = FoundBlock {
             id: recovered.id,
             records: table.records(),
+            appended: self
+                .wall()
+                .back(table.entries.first().map_or(u64::MAX, |entry| entry.wall_ms)),
             open,
             bytes: bytes.into_iter().collect(),
         };

@@ -55,6 +55,23 @@ pub struct LogStatus {
     pub used: usize,
     /// The process's budget in bytes.
     pub limit: usize,
+    /// Blocks that are on disk and not in memory.
+    pub cold: usize,
+    /// The log on disk, if there is one.
+    pub disk: Option<DiskStatus>,
+}
+
+/// The log on disk.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DiskStatus {
+    /// Bytes of its files.
+    pub used: u64,
+    /// Bytes that it may have; `None`: as the disk allows.
+    pub limit: Option<u64>,
+    /// Nothing more can be written.
+    pub full: bool,
+    /// Records in the folder of dead letters, if there is one.
+    pub dead_letters: Option<u64>,
 }
 
 /// A handle that sees a running router. Cheap to clone.
@@ -111,7 +128,19 @@ impl Status {
     /// The log.
     pub fn log(&self) -> LogStatus {
         let pipeline = self.shared.pipeline();
+        let disk = self.shared.journal.as_ref().map(|journal| DiskStatus {
+            used: journal.bytes(),
+            limit: Some(journal.limit()).filter(|&limit| limit != u64::MAX),
+            full: journal.is_full(),
+            dead_letters: journal.buried(),
+        });
         LogStatus {
+            disk,
+            cold: pipeline
+                .partitions
+                .iter()
+                .map(firelane_buffer::Partition::cold)
+                .sum(),
             frames: pipeline
                 .partitions
                 .iter()
