@@ -82,7 +82,7 @@ class Container:
     def __exit__(self, kind, *_):
         if kind is not None:
             print("--- the container said (last lines):\n%s" % self.log()[-3000:])
-        self.engine.docker("rm", "-f", self.name, check_code=False)
+        self.engine.docker("rm", "-f", "-v", self.name, check_code=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def state(self):
@@ -244,8 +244,13 @@ def locked(engine, image):
     Port %d
     Format json_lines
     tls on
+[OUTPUT]
+    Name file
+    Match app-*
+    Path /var/lib/firelane
 """ % (health, plain.port, tls.port)
-    options = [*LOCKED, "--mount", "type=bind,readonly,source=%s,target=/etc/ssl/certs/ca-certificates.crt" % root]
+    options = [*LOCKED, "--mount", "type=bind,readonly,source=%s,target=/etc/ssl/certs/ca-certificates.crt" % root,
+               "--mount", "type=volume,target=/var/lib/firelane"]
     # As AWS's image starts it, and with monitoring.
     command = ["/fluent-bit/bin/fluent-bit", "-e", "/fluent-bit/firehose.so", "-c", "/fluent-bit/etc/fluent-bit.conf",
                "-H", "--http_listen=localhost", "-P", str(monitor)]
@@ -270,9 +275,9 @@ def locked(engine, image):
                 check(answer.status == 200, "%s answers %d: %s" % (path, answer.status, answer.read()[:200]))
             found = container.stop()
         check(found["ingest"]["received"] == LOCKED_RECORDS, "received: %s" % found["ingest"])
-        for name in ("http.1", "http.2"):
+        for name in ("http.1", "http.2", "file.3"):
             check(found[name]["delivered"] == LOCKED_RECORDS, "%s: %s" % (name, found[name]))
-        print("locked: %d records over HTTP and TLS, read-only root, user %d, no capability" % (LOCKED_RECORDS, USER))
+        print("locked: %d records over HTTP, TLS and to a volume, read-only root, user %d, no capability" % (LOCKED_RECORDS, USER))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -392,6 +397,15 @@ def root_given_up(engine, image):
         done = engine.docker("run", "--rm", "--network", "none", "--user", "0", image, *router, "--user", spec,
                              check_code=False)
         check(done.returncode == code and why in done.stdout, "--user %s: %d %s" % (spec, done.returncode, done.stdout))
+    # As on FireLens without `user`: the folder of the socket is somebody else's.
+    folder = tempfile.mkdtemp(prefix="firelane-image-")
+    os.chmod(folder, 0o755)
+    done = engine.docker("run", "--rm", "--network", "none", "--volume", folder + ":/var/run", image,
+                         "/fluent-bit/bin/fluent-bit", "-i", "forward", "-p", "unix_path=/var/run/fluent.sock",
+                         "-o", "null", check_code=False)
+    os.rmdir(folder)
+    check(done.returncode == 255 and "/var/run/fluent.sock: permission denied" in done.stdout,
+          "another's folder: %d %s" % (done.returncode, done.stdout))
     done = engine.docker("run", "--rm", "--network", "none", image, *router, "--user", "1000", check_code=False)
     check(done.returncode == 71 and "only root can change that" in done.stdout, "not root: %s" % done.stdout)
 
