@@ -82,6 +82,9 @@ class Container:
     def __exit__(self, kind, *_):
         if kind is not None:
             print("--- the container said (last lines):\n%s" % self.log()[-3000:])
+            found = self.engine.docker("inspect", "--format", "{{.RestartCount}} {{json .State}}", self.name,
+                                       check_code=False)
+            print("--- restarts, state: %s" % found.stdout.strip())
         self.engine.docker("rm", "-f", "-v", self.name, check_code=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 
