@@ -12,8 +12,8 @@ export RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static"
 cargo rustc --locked --profile "$profile" --target "$target" --target-dir "$folder" -p firelane --bin firelane -- \
     -C link-arg=-Wl,-z,pack-relative-relocs >&2
 binary=$folder/$target/$profile/firelane
-if ! ldd "$binary" 2>&1 | grep -q 'statically linked'; then
-    echo "$binary is not static: $(ldd "$binary" 2>&1 | head -3)" >&2
+if readelf --program-headers --dynamic "$binary" | grep -E 'INTERP|NEEDED' >&2; then
+    echo "$binary is not static: it asks for a loader or a library" >&2
     exit 1
 fi
 echo "$binary"

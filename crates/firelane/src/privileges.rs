@@ -4,6 +4,7 @@
 //! one thread: before the configuration is read, a socket is bound or a runtime built. What only root may
 //! open is then closed to the router too, and a reload can open what the start could.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::Path;
 
@@ -42,10 +43,11 @@ pub(crate) struct Refused {
 
 /// Becomes the user that the option, else the variable, names; `None` where neither does.
 pub(crate) fn switch(option: Option<&str>) -> Result<Option<User>, Refused> {
-    let variable = std::env::var(VARIABLE).ok().filter(|text| !text.is_empty());
+    let variable = std::env::var_os(VARIABLE).filter(|text| !text.is_empty());
+    let variable = variable.as_deref().map(OsStr::to_string_lossy);
     let (text, origin) = match (option, &variable) {
         (Some(text), _) => (text, "--user"),
-        (None, Some(text)) => (text.as_str(), VARIABLE),
+        (None, Some(text)) => (&**text, VARIABLE),
         (None, None) => return Ok(None),
     };
     let usage = |why: String| Refused {
