@@ -63,4 +63,6 @@ class Engine:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+            # The engine leaves it mounted, and then the folder cannot be removed.
+            subprocess.run(["umount", self.folder + "/exec/netns/default"], check=False, stderr=subprocess.DEVNULL)
         shutil.rmtree(self.folder, ignore_errors=True)
