@@ -33,6 +33,18 @@ tidy:
 dist:
     cargo rustc --profile dist -p firelane --bin firelane -- -C link-arg=-Wl,-z,pack-relative-relocs
 
+# The container image; needs Docker.
+image TAG="firelane:latest":
+    image/build.sh {{TAG}}
+
+# The image on a Docker engine; started as root it brings an engine of its own.
+image-test:
+    tests/docker/image.py
+
+# The bill of materials of the shipped binary.
+sbom:
+    cargo xtask sbom
+
 # Five minutes of one fuzz target (needs cargo-fuzz).
 fuzz TARGET:
     mkdir -p fuzz/target/found/{{TARGET}}

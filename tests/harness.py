@@ -123,16 +123,17 @@ def file_lines(path):
 
 
 class Sink:
-    """An HTTP destination that keeps every body it was sent."""
+    """An HTTP destination that keeps every body it was sent, or hands it to `taken` before it answers."""
 
-    def __init__(self):
-        self.bodies = bodies = []
+    def __init__(self, taken=None, tls=None):
+        self.bodies = []
+        taken = taken or self.bodies.append
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self):
-                bodies.append(self.rfile.read(int(self.headers["content-length"])))
+                taken(self.rfile.read(int(self.headers["content-length"])))
                 self.send_response(200)
                 self.send_header("content-length", "0")
                 self.end_headers()
@@ -142,6 +143,8 @@ class Sink:
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
+        if tls:
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 

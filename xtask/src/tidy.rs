@@ -1,11 +1,11 @@
-//! The repository's rules: layers, sizes, complete plugin tables, dependencies, codes.
+//! The repository's rules: layers, sizes, complete plugin tables, dependencies, codes, licenses.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::{codes, dependencies, docs};
+use crate::{codes, dependencies, docs, supply};
 
 /// Longest source file, in lines.
 const FILE_LINES_MAX: usize = 600;
@@ -58,6 +58,7 @@ pub(crate) fn check(root: &Path) -> Vec<Fault> {
     faults.extend(dependencies::check(root));
     faults.extend(codes::check(root));
     faults.extend(docs::check(root));
+    faults.extend(supply::check(root));
     faults
 }
 

@@ -131,6 +131,10 @@ struct Router {
     /// Check the configuration and end.
     #[arg(short = 'D', long)]
     dry_run: bool,
+    /// Started as root: become this user before anything is opened; `NAME|UID[:GROUP|GID]`. The variable
+    /// `FIRELANE_USER` says the same.
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
 }
 
 impl From<Router> for RouterArgs {
@@ -149,6 +153,7 @@ impl From<Router> for RouterArgs {
             verbose: router.verbose,
             quiet: router.quiet,
             dry_run: router.dry_run,
+            user: router.user,
             ..Self::default()
         }
     }

@@ -56,6 +56,8 @@ pub(crate) struct RouterArgs {
     pub(crate) quiet: bool,
     /// Check the configuration and end.
     pub(crate) dry_run: bool,
+    /// The user to become; Fluent Bit has no such option, under its name only the variable says it.
+    pub(crate) user: Option<String>,
     /// Run under Fluent Bit's name: its exit codes and texts.
     pub(crate) fluent_bit: bool,
     /// What was accepted without effect, with the reason.

@@ -12,6 +12,7 @@ mod registry;
 
 mod cpu;
 mod log;
+mod privileges;
 mod report;
 mod sarif;
 mod say;

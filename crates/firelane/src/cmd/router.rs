@@ -12,6 +12,7 @@ use crate::compat::RouterArgs;
 use crate::exit::{Exit, Stage};
 use crate::log::{self, Verbosity};
 use crate::prepare::{Prepared, prepare};
+use crate::privileges;
 use crate::report::Bad;
 use crate::say;
 use crate::signals::{Signal, Signals};
@@ -21,6 +22,13 @@ pub(crate) type Outcome = (Exit, Stage);
 
 /// Runs, or checks with `--dry-run`.
 pub(crate) fn run(args: &RouterArgs) -> Outcome {
+    let user = match privileges::switch(args.user.as_deref()) {
+        Ok(user) => user,
+        Err(refused) => {
+            say::line(&log::line("error", &format!("[engine] {}", refused.text)));
+            return (refused.exit, Stage::Init);
+        }
+    };
     if let Some(folder) = &args.workdir
         && let Err(error) = std::env::set_current_dir(folder)
     {
@@ -49,6 +57,9 @@ pub(crate) fn run(args: &RouterArgs) -> Outcome {
     }
     if let Err(outcome) = start_log(&prepared.service, args) {
         return outcome;
+    }
+    if let Some(user) = user {
+        info!(target: "engine", "runs as {user}, with no rights of root");
     }
     let workers = crate::cpu::workers();
     let mut builder = match workers {

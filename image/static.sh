@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Builds the binary of the image: image/static.sh [PROFILE]. Its path is the last line of standard output.
+# glibc is linked in, so it runs where there is nothing else. It has its own target folder, since all crates are
+# compiled with other flags.
+set -eu -o pipefail
+cd "$(dirname "$0")/.."
+profile=${1:-dist}
+target=$(rustc -vV | sed -n 's/^host: //p')
+folder=${CARGO_TARGET_DIR:-$PWD/target}/static
+# With `--target` these flags do not reach build scripts and macros, which the compiler has to load.
+export RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static"
+cargo rustc --locked --profile "$profile" --target "$target" --target-dir "$folder" -p firelane --bin firelane -- \
+    -C link-arg=-Wl,-z,pack-relative-relocs >&2
+binary=$folder/$target/$profile/firelane
+if readelf --program-headers --dynamic "$binary" | grep -E 'INTERP|NEEDED' >&2; then
+    echo "$binary is not static: it asks for a loader or a library" >&2
+    exit 1
+fi
+echo "$binary"
