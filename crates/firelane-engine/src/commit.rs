@@ -16,8 +16,10 @@ use crate::pipeline::{FrameGuard, Pipeline};
 
 /// Shortest time from the start of one round to that of the next: what comes meanwhile shares a sync.
 const ROUND: Duration = Duration::from_millis(5);
-/// Longest time between two rounds: to see whether memory is tight, and to tidy up.
-const IDLE: Duration = Duration::from_millis(250);
+/// Longest time between two rounds: to tidy up.
+const IDLE: Duration = Duration::from_secs(10);
+/// The same while memory is tight and nothing could leave it: somebody may let go of it.
+const TIGHT: Duration = Duration::from_millis(50);
 /// Bytes that are written and synced together.
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
 /// Wait after a write that failed.
@@ -68,8 +70,21 @@ struct Writer {
     trouble: Option<Trouble>,
 }
 
+/// Says so when the thread dies of a bug, and that nothing can be written any more.
+struct Bell(Arc<Journal>);
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.note(self.0.bytes(), true);
+            error!(target: "storage", "a bug: the commit thread has ended; nothing durable is acknowledged any more, restart the router and report it");
+        }
+    }
+}
+
 impl Writer {
     fn run(mut self) {
+        let _bell = Bell(self.journal.clone());
         loop {
             let start = Instant::now();
             let until = self.journal.until();
@@ -81,6 +96,7 @@ impl Writer {
             let wait = match &self.trouble {
                 Some(_) => FAILED_WAIT,
                 None if worked => ROUND.saturating_sub(start.elapsed()),
+                None if self.journal.budget.excess() > 0 => TIGHT,
                 None => IDLE,
             };
             self.rest(wait, worked);
@@ -224,7 +240,7 @@ impl Writer {
                 break;
             }
             let wall = pipeline.wall();
-            let image = block.image(self.journal.epoch, |appended| wall.of(appended));
+            let image = block.image(pipeline.log_epoch, |appended| wall.of(appended));
             bytes += image.bytes();
             images.push(image);
         }

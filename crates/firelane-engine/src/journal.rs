@@ -35,7 +35,8 @@ pub struct Journal {
     dead: Option<Mutex<DeadLetters<RealDisk>>>,
     /// Identities of blocks.
     pub(crate) ids: Arc<AtomicU64>,
-    pub(crate) epoch: u64,
+    /// The next pipeline's epoch: its blocks come behind those of all before it.
+    epochs: AtomicU64,
     pub(crate) budget: Arc<Budget>,
     /// It outlives the process.
     keeps: bool,
@@ -66,7 +67,7 @@ impl Journal {
             blocks,
             dead: dead.map(Mutex::new),
             ids: Arc::new(AtomicU64::new(next_id)),
-            epoch,
+            epochs: AtomicU64::new(epoch),
             budget,
             keeps,
             queue: Mutex::default(),
@@ -109,6 +110,10 @@ impl Journal {
     pub(crate) fn note(&self, bytes: u64, full: bool) {
         self.bytes.store(bytes, Ordering::Relaxed);
         self.full.store(full, Ordering::Relaxed);
+    }
+
+    pub(crate) fn next_epoch(&self) -> u64 {
+        self.epochs.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Its blocks leave memory and come back through this pipeline too.

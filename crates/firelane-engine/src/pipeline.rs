@@ -127,6 +127,8 @@ pub struct Pipeline {
     /// what an earlier run has left on disk.
     pub partitions: Vec<Partition<FrameGuard>>,
     layout: Layout,
+    /// Its place in the order of all that is in the log on disk.
+    pub(crate) log_epoch: u64,
     /// The log on disk, if there is one.
     pub(crate) journal: Option<Arc<Journal>>,
     /// What copies that are read back from disk are charged to.
@@ -218,6 +220,7 @@ impl Pipeline {
             chain,
             partitions,
             layout,
+            log_epoch: journal.as_ref().map_or(0, |journal| journal.next_epoch()),
             journal,
             copies,
             routes,

@@ -138,6 +138,7 @@ pub struct Router {
     draining: Vec<Draining>,
     grace: Option<Duration>,
     storage: Option<OpenStorage>,
+    storage_config: StorageConfig,
 }
 
 /// The log on disk of a running router.
@@ -183,6 +184,7 @@ impl Router {
         let inputs = std::mem::take(&mut plan.inputs);
         let limit = plan.memory_limit.unwrap_or_else(crate::budget::default_limit);
         let grace = plan.grace;
+        let storage_config = plan.storage.clone();
         let budget = Budget::new(limit);
         let (storage, recovered) = open_storage(&plan, &budget).await?;
         open_outputs(&plan.outputs).await?;
@@ -219,6 +221,7 @@ impl Router {
             draining: Vec::new(),
             grace,
             storage,
+            storage_config,
         })
     }
 
@@ -239,6 +242,10 @@ impl Router {
     /// pipeline running, but an input that was changed and could not be opened again is gone, and named.
     pub async fn reload(&mut self, mut plan: Plan) -> Result<(), StartError> {
         open_outputs(&plan.outputs).await?;
+        if plan.storage != self.storage_config {
+            warn!(target: "reload", "`storage.*` or `firelane.*` of [SERVICE] has changed: that takes effect at the next start");
+            plan.storage = self.storage_config.clone();
+        }
         let inputs = std::mem::take(&mut plan.inputs);
         self.grace = plan.grace;
         let (mut fresh, gone) = self.shared.inputs().replace(inputs);
@@ -500,7 +507,7 @@ async fn build_routes(
     let ends: Vec<_> = outputs.iter().map(end).collect();
     let layout = Layout {
         width: partitions,
-        durable: durable && journal.is_some(),
+        durable: durable && journal.as_ref().is_some_and(|journal| journal.keeps()),
         backlog: !recovered.is_empty(),
     };
     let on_disk = journal.is_some();
