@@ -80,6 +80,10 @@ fn the_clock_jumps_by_years() {
     let requests = destination.requests();
     let waited = requests[1].at - requests[0].at;
     assert!(waited >= Duration::from_secs(3), "tried again after {waited:?}");
+    // The log must have a line of that time.
+    until("the end of the outage is told", PATIENCE, || {
+        router.log().contains("delivers again").then_some(())
+    });
 
     shift(&router, -10 * YEAR);
     let mut client = connect(&router);
