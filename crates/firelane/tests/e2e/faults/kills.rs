@@ -70,7 +70,12 @@ pub(super) fn kill_often(binary: &Path, conf: &str, folder: TempDir, times: u64)
         });
         folder = left;
     }
-    (RouterBuilder::in_folder(binary, folder).start(conf), lives)
+    let router = RouterBuilder::in_folder(binary, folder).start(conf);
+    // Before that a signal would end it as it ends any process.
+    until("the last router runs", PATIENCE, || {
+        router.log().contains("started").then_some(())
+    });
+    (router, lives)
 }
 
 /// Records that may come again after the kills, and how often.
