@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use firelane_testkit::{AckClient, Acked, Act, Destination, RouterBuilder};
+use firelane_testkit::forward::{message, record};
+use firelane_testkit::{AckClient, Acked, Act, Destination, RouterBuilder, until};
 
 use super::kills::{COMMIT, Dice, Life, kill_often, kill_tail, may_come_again};
-use super::{SERVICE, faulty_binary, http_output, unix_input};
+use super::{SERVICE, connect, faulty_binary, http_output, unix_input};
 use crate::{PATIENCE, binary, numbers};
 
 /// A log on disk.
@@ -67,8 +68,6 @@ fn kill_under_acks(binary: &Path, filter: &str, times: u64) {
     let all: u64 = acked.iter().map(|acked| acked.records).sum();
     destination.wait_for(all, PATIENCE);
     let ended = router.stop();
-    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert_eq!(ended.ledgers().output("http.0").get("buffered"), 0);
     let mut again = may_come_again(&destination, &lives);
     for (sequence, n) in acked.iter().flat_map(|acked| &acked.again) {
         *again.entry(sequence.clone()).or_default() += n;
@@ -78,6 +77,8 @@ fn kill_under_acks(binary: &Path, filter: &str, times: u64) {
         .zip(&acked)
         .flat_map(|(name, acked)| numbers(name, acked.records));
     destination.assert_taken(wanted, &again);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(ended.ledgers().output("http.0").get("buffered"), 0);
 }
 
 /// Scenario: SIGKILL at random moments, 20 times in a row (200 with `FIRELANE_SOAK=1`), under clients that
@@ -245,4 +246,51 @@ fn flipped_bytes_cost_only_themselves() {
         "`{name}` is not named:\n{}",
         ended.stderr
     );
+}
+
+/// Scenario: of a chunk some records are taken and others fail, within one message and as messages of their
+/// own; SIGKILL more than a commit interval later, before the retry.
+/// Guarantees: a restart sends only those that failed.
+#[test]
+fn a_restart_knows_which_records_of_a_chunk_were_taken() {
+    let output = "[OUTPUT]\n    Name test_partial\n    Match *\n    Path out.json\n";
+    let conf = conf("", output).replace("scheduler.base 1\n    scheduler.cap 2", "scheduler.base 4");
+    let router = RouterBuilder::new(faulty_binary()).start(&conf);
+    let mut bytes = Vec::new();
+    // Ten messages of ten records for each tag: mixed, all taken, all failed.
+    for (n, sequence) in (0..).zip(numbers("a", 300)) {
+        let (tag, act) = match n / 10 % 3 {
+            0 => ("mixed", if n % 2 == 0 { "later" } else { "" }),
+            1 => ("taken", ""),
+            _ => ("failed", "later"),
+        };
+        bytes.extend(message(tag, record(&[("seq", &sequence), ("act", act)])));
+    }
+    connect(&router).send(&bytes, PATIENCE).unwrap();
+    let written = |folder: &Path| {
+        let text = fs::read_to_string(folder.join("out.json")).unwrap_or_default();
+        text.matches("\"seq\"").count()
+    };
+    until("the first half is taken", PATIENCE, || {
+        (written(router.dir()) == 150).then_some(())
+    });
+    thread::sleep(COMMIT);
+    let (log, folder) = router.kill();
+    assert_eq!(
+        written(folder.path()),
+        150,
+        "the retry came too early for this test:\n{log}"
+    );
+    let router = RouterBuilder::in_folder(faulty_binary(), folder).start(&conf);
+    until("the rest is taken", PATIENCE, || {
+        (written(router.dir()) >= 300).then_some(())
+    });
+    let ended = router.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(ended.ledgers().output("test_partial.0").get("delivered"), 150);
+    let text = String::from_utf8_lossy(&ended.read("out.json")).into_owned();
+    for sequence in numbers("a", 300) {
+        let times = text.matches(&format!("\"seq\":\"{sequence}\"")).count();
+        assert_eq!(times, 1, "{sequence}");
+    }
 }
