@@ -14,8 +14,10 @@ use tracing::error;
 
 use crate::pipeline::{Pipeline, retained_len};
 
-/// A run of a block, and the routes that still need some of it.
-struct Needed {
+/// A run of a block, and what its routes have settled of it.
+struct Run {
+    /// Every route has settled all of it: only their cursors must know.
+    whole: bool,
     /// Its records, by number in the block.
     range: Range<u32>,
     len: u32,
@@ -59,10 +61,10 @@ impl Pipeline {
 
     /// False when nobody needs anything of it.
     fn restore_block(&self, recovered: &Recovered, table: &BlockImage, backlog: usize) -> bool {
-        let needed = self.needed(recovered, table);
+        let runs = self.runs(recovered, table);
         let mut bytes: BTreeMap<RouteId, usize> = BTreeMap::new();
         let mut open = 0;
-        for run in &needed {
+        for run in runs.iter().filter(|run| !run.whole) {
             let count = u64::from(run.range.end - run.range.start);
             self.counts.recovered.add(count);
             if run.routes.is_empty() {
@@ -98,14 +100,14 @@ impl Pipeline {
             bytes: bytes.into_iter().collect(),
         };
         let numbers = self.partitions[backlog].push_found(block, |_| {});
-        self.settle_again(&needed, numbers.start, backlog);
+        self.settle_again(&runs, numbers.start, backlog);
         true
     }
 
-    /// The runs of which some route needs something.
-    fn needed(&self, recovered: &Recovered, table: &BlockImage) -> Vec<Needed> {
+    /// The runs of a block, but for hollow ones: those every route had settled.
+    fn runs(&self, recovered: &Recovered, table: &BlockImage) -> Vec<Run> {
         let mut at = 0;
-        let mut needed = Vec::new();
+        let mut runs = Vec::new();
         for entry in &table.entries {
             let range = at..at + entry.count;
             at = range.end;
@@ -124,20 +126,20 @@ impl Pipeline {
             };
             let routes: Vec<_> = routing.routes().iter().map(settled).collect();
             let whole = |(_, set): &(RouteId, RecordSet)| set.runs(range.start, range.end).all(|part| part.2);
-            if routes.is_empty() || !routes.iter().all(whole) {
-                needed.push(Needed {
-                    range,
-                    len: entry.len,
-                    routes,
-                });
-            }
+            let whole = !routes.is_empty() && routes.iter().all(whole);
+            runs.push(Run {
+                range,
+                len: entry.len,
+                routes,
+                whole,
+            });
         }
-        needed
+        runs
     }
 
     /// What was settled before this start is settled for the routes' cursors too.
-    fn settle_again(&self, needed: &[Needed], first: u64, backlog: usize) {
-        for run in needed {
+    fn settle_again(&self, runs: &[Run], first: u64, backlog: usize) {
+        for run in runs {
             for (route, settled) in &run.routes {
                 let cursors = &self.routes[usize::from(route.0)].cursors;
                 let mut cursors = cursors.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,13 +5,18 @@
 //! against itself would prove nothing. A helper that cannot go on panics, naming what it waited for and what
 //! the router said.
 
+pub mod acks;
+pub mod destination;
 pub mod forward;
 pub mod http;
 pub mod ledger;
 pub mod router;
 pub mod sink;
 pub mod wait;
+mod wire;
 
+pub use acks::{AckClient, Acked};
+pub use destination::{Act, Destination, Request};
 pub use forward::{Forward, Value};
 pub use ledger::{Ledger, Ledgers};
 pub use router::{Ended, Router, RouterBuilder};

@@ -25,6 +25,9 @@ pub struct RouterBuilder {
     fluent_bit: bool,
     args: Vec<String>,
     env: Vec<(String, String)>,
+    /// A command that runs the binary as its last arguments.
+    wrapper: Vec<String>,
+    stdin: Option<Stdio>,
 }
 
 impl RouterBuilder {
@@ -37,13 +40,32 @@ impl RouterBuilder {
             .prefix("firelane-e2e-")
             .tempdir()
             .expect("a temporary folder");
+        Self::in_folder(binary, folder)
+    }
+
+    /// A router of this binary in the folder that an earlier one left.
+    pub fn in_folder(binary: impl Into<PathBuf>, folder: TempDir) -> Self {
         Self {
             binary: binary.into(),
             folder,
             fluent_bit: false,
             args: Vec::new(),
             env: Vec::new(),
+            wrapper: Vec::new(),
+            stdin: None,
         }
+    }
+
+    /// Lets this command run the binary, which follows with its arguments; it must replace itself by it.
+    pub fn wrapped(mut self, command: &[&str]) -> Self {
+        self.wrapper = command.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// Gives it a standard input; else it has an empty one.
+    pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
+        self.stdin = Some(stdin.into());
+        self
     }
 
     /// Calls the binary by the name `fluent-bit`.
@@ -117,7 +139,13 @@ impl RouterBuilder {
         }
         let out =
             |name: &str| fs::File::create(self.folder.path().join(name)).expect("a file for what it says");
-        let child = Command::new(&binary)
+        let mut words = self
+            .wrapper
+            .iter()
+            .map(Into::into)
+            .chain([binary.clone().into_os_string()]);
+        let child = Command::new(words.next().expect("the binary"))
+            .args(words)
             .args(&self.args)
             .current_dir(self.folder.path())
             .env_clear()
@@ -128,7 +156,7 @@ impl RouterBuilder {
                     .iter()
                     .map(|(name, value)| (name.as_str(), value.as_str())),
             )
-            .stdin(Stdio::null())
+            .stdin(self.stdin.unwrap_or_else(Stdio::null))
             .stdout(out("stdout.txt"))
             .stderr(out("stderr.txt"))
             .spawn()
@@ -188,6 +216,11 @@ impl Ended {
     pub fn read(&self, name: &str) -> Vec<u8> {
         let path = self.folder.path().join(name);
         fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}\n{}", path.display(), self.stderr))
+    }
+
+    /// Its folder, for the next router.
+    pub fn into_folder(self) -> TempDir {
+        self.folder
     }
 
     /// Standard error with the folder's path taken out, for snapshots.
@@ -251,6 +284,24 @@ impl Router {
             );
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Kills it as it stands (SIGKILL); gives its log and its folder, for the next router.
+    ///
+    /// # Panics
+    /// If the process cannot be waited for.
+    #[track_caller]
+    pub fn kill(mut self) -> (String, TempDir) {
+        // An error means that it has ended already.
+        let _ = self.child.kill();
+        self.child.wait().expect("a child");
+        let log = self.log();
+        (log, self.take_folder())
+    }
+
+    /// Leaves an empty folder in the place of its own.
+    fn take_folder(&mut self) -> TempDir {
+        std::mem::replace(&mut self.folder, tempfile::tempdir().expect("a temporary folder"))
     }
 
     /// Resident memory in bytes, now and at its highest.
@@ -336,7 +387,7 @@ impl Router {
             |name: &str| String::from_utf8_lossy(&fs::read(self.path(name)).unwrap_or_default()).into_owned();
         let (stdout, stderr) = (read("stdout.txt"), read("stderr.txt"));
         assert!(status.code().is_some(), "it ended by {status}:\n{stderr}");
-        let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().expect("a temporary folder"));
+        let folder = self.take_folder();
         Ended {
             code: status.code(),
             stdout,

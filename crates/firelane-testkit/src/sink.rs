@@ -1,7 +1,7 @@
 //! A fake HTTP destination that counts the numbered records it accepted and fails on command.
 
 use std::collections::HashMap;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufReader, Read as _, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::wait::until;
+use crate::wire::{Head, sequences};
 
 /// How requests are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,9 +190,11 @@ fn serve(stream: TcpStream, state: &Mutex<State>, stop: &AtomicBool) -> io::Resu
             look().refused += 1;
             return Ok(());
         }
-        let Some((body, close)) = read_request(&mut reader)? else {
+        let Some(Head { length, close }) = Head::read(&mut reader)? else {
             return Ok(());
         };
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body)?;
         if stop.load(Ordering::Relaxed) {
             return Ok(());
         }
@@ -224,45 +227,6 @@ fn serve(stream: TcpStream, state: &Mutex<State>, stop: &AtomicBool) -> io::Resu
             return Ok(());
         }
     }
-}
-
-/// The body of the next request and whether the connection ends with it; `None` at the connection's end.
-fn read_request(reader: &mut impl BufRead) -> io::Result<Option<(Vec<u8>, bool)>> {
-    let (mut length, mut close, mut first) = (0, false, true);
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line)? == 0 {
-            return Ok(None);
-        }
-        let line = line.trim_end();
-        if line.is_empty() && !first {
-            break;
-        }
-        first = false;
-        match line
-            .split_once(':')
-            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim()))
-        {
-            Some((name, value)) if name == "content-length" => {
-                length = value.parse().map_err(io::Error::other)?
-            }
-            Some((name, value)) if name == "connection" => close = value.eq_ignore_ascii_case("close"),
-            _ => {}
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
-    Ok(Some((body, close)))
-}
-
-/// The values of `"seq":"..."` in a JSON text of any layout.
-fn sequences(body: &[u8]) -> Vec<String> {
-    let text = String::from_utf8_lossy(body);
-    text.split("\"seq\":\"")
-        .skip(1)
-        .filter_map(|rest| rest.split_once('"'))
-        .map(|(value, _)| value.into())
-        .collect()
 }
 
 #[cfg(test)]

@@ -1,70 +1,11 @@
-//! The one binary. Called `fluent-bit` it takes Fluent Bit's command line, exit codes and texts.
+//! The one binary: the program with its own plugins, and the allocator.
 
-#![warn(clippy::print_stdout, clippy::print_stderr)]
-
-mod cli;
-mod compat;
-mod exit;
-
-mod cmd;
-mod prepare;
-mod registry;
-
-mod cpu;
-mod log;
-mod privileges;
-mod report;
-mod sarif;
-mod say;
-mod signals;
-
-#[cfg(test)]
-mod tests;
-
-use std::ffi::OsStr;
-use std::path::Path;
 use std::process::ExitCode;
-
-use compat::Request;
-
-/// The version of Fluent Bit whose behaviour is followed.
-const FLUENT_BIT_VERSION: &str = "5.1.1";
 
 #[global_allocator]
 static ALLOCATOR: firelane_alloc::MiMalloc = firelane_alloc::MiMalloc;
 
 fn main() -> ExitCode {
     firelane_alloc::tune();
-    let mut args = std::env::args_os();
-    let name = args.next().unwrap_or_default();
-    if Path::new(&name).file_name() == Some(OsStr::new("fluent-bit")) {
-        let args = args.map(|arg| arg.to_string_lossy().into_owned());
-        return ExitCode::from(fluent_bit(compat::parse(args)));
-    }
-    cli::run().into()
-}
-
-fn fluent_bit(request: Request) -> u8 {
-    match request {
-        Request::Router(args) => {
-            let (exit, stage) = cmd::router::run(&args);
-            exit.fluent_bit(stage)
-        }
-        Request::Version => {
-            let own = env!("CARGO_PKG_VERSION");
-            said(&format!("Fluent Bit v{FLUENT_BIT_VERSION} (firelane {own})\n"))
-        }
-        Request::Help => said(compat::HELP),
-        Request::PluginHelp(kind, name) => u8::from(cmd::plugins::show(&name, Some(kind)) != exit::Exit::Ok),
-        Request::Bad(text) => {
-            say::line(&log::line("error", &text));
-            say::error(compat::HELP);
-            1
-        }
-    }
-}
-
-/// Writes a text to standard output; the exit code.
-fn said(text: &str) -> u8 {
-    u8::from(say::out(text) != exit::Exit::Ok)
+    firelane::main_with(&firelane::TABLES)
 }

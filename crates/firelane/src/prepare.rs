@@ -15,7 +15,7 @@ use firelane_parse::Parsers;
 use firelane_record::Timestamp;
 
 use crate::compat::{CliKind, RouterArgs};
-use crate::registry::TABLES;
+use crate::registry::tables;
 use crate::report::Bad;
 
 /// Everything that a router needs, built, with nothing opened.
@@ -43,7 +43,7 @@ pub(crate) fn prepare(args: &RouterArgs) -> Result<Prepared, Bad> {
     found.extend(not_yet(&config, &service));
     let parsers = parsers(&config, &mut found);
     let engine = engine_service(&service, args);
-    match firelane_engine::plan(&config, &TABLES, &engine, &Arc::new(parsers)) {
+    match firelane_engine::plan(&config, tables(), &engine, &Arc::new(parsers)) {
         Ok((plan, warnings)) => {
             found.extend(warnings);
             if found

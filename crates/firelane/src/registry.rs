@@ -1,13 +1,28 @@
 //! Joins the plugin tables.
 
+use std::sync::OnceLock;
+
 use firelane_engine::Tables;
 
-/// Every plugin that this binary has.
-pub(crate) static TABLES: Tables = Tables {
+/// Every plugin that firelane has.
+pub static TABLES: Tables = Tables {
     inputs: firelane_inputs::INPUTS,
     filters: firelane_filters::FILTERS,
     outputs: firelane_outputs::OUTPUTS,
 };
+
+static GIVEN: OnceLock<&'static Tables> = OnceLock::new();
+
+/// Says which plugins this process has. Only the first call counts.
+pub(crate) fn set(tables: &'static Tables) {
+    // Nobody asks before.
+    let _ = GIVEN.set(tables);
+}
+
+/// The plugins that this process has.
+pub(crate) fn tables() -> &'static Tables {
+    GIVEN.get().copied().unwrap_or(&TABLES)
+}
 
 /// Names of all inputs, filters and outputs, aliases included.
 pub(crate) fn names() -> [Vec<&'static str>; 3] {
@@ -16,18 +31,19 @@ pub(crate) fn names() -> [Vec<&'static str>; 3] {
             .chain(aliases.iter().copied())
             .collect::<Vec<_>>()
     };
+    let tables = tables();
     [
-        TABLES
+        tables
             .inputs
             .iter()
             .flat_map(|plugin| with(plugin.name, plugin.aliases))
             .collect(),
-        TABLES
+        tables
             .filters
             .iter()
             .flat_map(|plugin| with(plugin.name, plugin.aliases))
             .collect(),
-        TABLES
+        tables
             .outputs
             .iter()
             .flat_map(|plugin| with(plugin.name, plugin.aliases))

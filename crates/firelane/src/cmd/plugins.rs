@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::compat::CliKind;
 use crate::exit::Exit;
-use crate::registry::TABLES;
+use crate::registry::tables;
 use crate::say;
 
 /// What is shown of a plugin of any kind.
@@ -44,11 +44,12 @@ fn pages() -> Vec<Page> {
             })
         };
     }
-    let inputs = pages!("input", TABLES.inputs);
-    let filters = pages!("filter", TABLES.filters);
+    let tables = tables();
+    let inputs = pages!("input", tables.inputs);
+    let filters = pages!("filter", tables.filters);
     inputs
         .chain(filters)
-        .chain(pages!("output", TABLES.outputs))
+        .chain(pages!("output", tables.outputs))
         .collect()
 }
 

@@ -15,6 +15,7 @@ mod control;
 mod corpus;
 mod docs;
 mod examples;
+mod faults;
 mod hostile;
 mod monitor;
 mod pressure;

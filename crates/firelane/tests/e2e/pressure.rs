@@ -9,7 +9,8 @@ use firelane_testkit::{Answer, Forward, Router, Sink, free_port, until};
 
 use crate::{PATIENCE, numbers, router};
 
-const SERVICE: &str = "    Flush 0.2\n    Grace 10\n    scheduler.base 1\n    scheduler.cap 2\n";
+const SERVICE: &str =
+    "    Flush 0.2\n    Grace 10\n    firelane.spill_path off\n    scheduler.base 1\n    scheduler.cap 2\n";
 
 fn http_output(sink: &Sink, more: &str) -> String {
     let port = sink.port();
