@@ -107,6 +107,8 @@ pub struct Budget {
     kept: AtomicBool,
     /// Routes that are over their own limit and stop the inputs that feed them, one bit each.
     blocking: AtomicU64,
+    /// The smallest of all limits, its own and the inputs'.
+    smallest: AtomicUsize,
     /// Its inputs.
     inputs: Mutex<Vec<Weak<InputBudget>>>,
 }
@@ -122,6 +124,7 @@ impl Budget {
             dead_routes: AtomicIsize::new(0),
             kept: AtomicBool::new(false),
             blocking: AtomicU64::new(0),
+            smallest: AtomicUsize::new(limit.max(1)),
             inputs: Mutex::default(),
         })
     }
@@ -158,11 +161,9 @@ impl Budget {
         own.unwrap_or(0).max(self.level.excess())
     }
 
-    /// The smallest of all limits, in bytes.
+    /// The smallest of all limits, in bytes: its own, and those of inputs that are there.
     pub fn smallest_limit(&self) -> usize {
-        let inputs = self.inputs();
-        let own = inputs.iter().map(|input| input.level.limit).min();
-        own.unwrap_or(usize::MAX).min(self.level.limit)
+        self.smallest.load(Ordering::Relaxed)
     }
 
     /// A route is over its own limit: inputs that feed it wait.
@@ -237,7 +238,14 @@ impl InputBudget {
             counts,
         });
         let mut inputs = budget.total.inputs.lock().unwrap_or_else(PoisonError::into_inner);
+        inputs.retain(|input| input.strong_count() > 0);
         inputs.push(Arc::downgrade(&budget));
+        let limits = inputs
+            .iter()
+            .filter_map(Weak::upgrade)
+            .map(|input| input.level.limit);
+        let smallest = limits.fold(budget.total.level.limit, usize::min);
+        budget.total.smallest.store(smallest, Ordering::Relaxed);
         drop(inputs);
         budget
     }

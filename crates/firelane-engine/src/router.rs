@@ -524,7 +524,7 @@ async fn build_routes(
     }
     let (stop, watch) = StopSource::new();
     let spawn = |(id, output): (usize, PlannedOutput)| {
-        let window = window(&output, on_disk, &pipeline, &storage);
+        let window = window(&output, on_disk, &storage);
         let setup = RouteSetup {
             id: RouteId(id as u16),
             output: output.output,
@@ -548,15 +548,13 @@ async fn build_routes(
 /// Closed batches and open ones that a route may hold, in multiples of what is under way.
 const WINDOW_CHUNKS: usize = 4;
 
-/// What a route may hold: a few chunks for each that is under way, but not more than its part of memory.
-fn window(output: &PlannedOutput, on_disk: bool, pipeline: &Pipeline, storage: &StorageConfig) -> Window {
+/// What a route may hold: a few chunks for each that is under way. Limits of memory may say less.
+fn window(output: &PlannedOutput, on_disk: bool, storage: &StorageConfig) -> Window {
     let limits = output.output.limits();
-    let chunk = limits.bytes_max.max(1);
-    let wanted = chunk.saturating_mul(limits.in_flight_max.max(1) * WINDOW_CHUNKS);
-    let part = pipeline.budget.limit() / 2 / pipeline.routes.len().max(1);
+    let chunks = limits.in_flight_max.max(1) * WINDOW_CHUNKS;
     Window {
         bytes: if on_disk {
-            wanted.min(part).max(chunk)
+            limits.bytes_max.saturating_mul(chunks)
         } else {
             usize::MAX
         },

@@ -15,6 +15,9 @@ use crate::pipeline::FrameGuard;
 /// Wait before a block is tried again that the system did not give.
 const LOAD_AGAIN: std::time::Duration = std::time::Duration::from_millis(500);
 
+/// What a route may hold at least, in bytes.
+const WINDOW_MIN: usize = 32 * 1024;
+
 /// A block that was read for this route, or not.
 pub(super) struct Loaded {
     partition: usize,
@@ -206,11 +209,17 @@ impl Route {
     /// Whether it holds as many records as it may to read more of partition `index`.
     fn holds_enough(&self, index: usize) -> bool {
         let Window { bytes, backlog } = self.setup.window;
+        if bytes == usize::MAX || self.sheds {
+            return false;
+        }
+        // What is held cannot leave memory: no input's limit may be full of it.
+        let part = self.pipeline.budget.smallest_limit() / 2 / self.pipeline.routes.len().max(1);
+        let bytes = bytes.min(part.max(WINDOW_MIN));
         let limit = match self.pipeline.backlog() == Some(index) {
             true => bytes.min(backlog.max(self.batcher.limits().bytes_max)),
             false => bytes,
         };
-        limit != usize::MAX && !self.sheds && self.held_bytes() >= limit
+        self.held_bytes() >= limit
     }
 
     /// Whether it holds as many records as it may, wherever they come from.

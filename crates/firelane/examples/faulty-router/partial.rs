@@ -5,7 +5,7 @@
 //! | `refuse` | this record is refused for good, the others of the chunk are taken |
 //! | `later` | this record fails at the first try and is taken at the second, the others are taken |
 //! | `panic` | the first try of the chunk panics before anything is taken |
-//! | `hang` | the delivery of the chunk never ends; nothing of it is taken |
+//! | `hang` | the delivery of the chunk never ends, until it is given up; nothing of it is taken |
 //! | `slow` | the chunk takes as long as the property `slow` says |
 
 use std::fs::OpenOptions;
@@ -25,6 +25,9 @@ use firelane_record::msgpack;
 use firelane_record::set::RecordSet;
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+/// A delivery that takes longer has hung.
+const DEADLINE: Duration = Duration::from_secs(5);
 
 /// `[OUTPUT] Name test_partial`
 pub(crate) static PLUGIN: OutputPlugin = OutputPlugin::new::<Config>(
@@ -85,6 +88,10 @@ struct Partial {
 impl Output for Partial {
     fn limits(&self) -> Limits {
         self.limits
+    }
+
+    fn deadline(&self) -> Duration {
+        DEADLINE
     }
 
     fn group_by(&self) -> GroupBy {

@@ -122,7 +122,7 @@ fn a_dead_output_is_replaced() {
     let (admin, dead) = (free_port(), free_port());
     let conf = |output: &str| {
         format!(
-            "[SERVICE]\n    Flush 0.2\n    Grace 2\n    Hot_Reload On\n    HTTP_Server On\n    HTTP_Listen 127.0.0.1\n    HTTP_Port {admin}\n\
+            "[SERVICE]\n    Flush 0.2\n    Grace 2\n    firelane.spill_path off\n    Hot_Reload On\n    HTTP_Server On\n    HTTP_Listen 127.0.0.1\n    HTTP_Port {admin}\n\
              [INPUT]\n    Name forward\n    unix_path {{dir}}/in.sock\n    Mem_Buf_Limit 500k\n[OUTPUT]\n    Match *\n{output}"
         )
     };
