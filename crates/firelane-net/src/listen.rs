@@ -361,7 +361,8 @@ impl Incoming {
         let Some(tls) = tls else {
             return Ok((Stream::Tcp(tcp), peer));
         };
-        match tokio::time::timeout(limit, tls.acceptor().accept(tcp)).await {
+        let handshake = async { tls.acceptor().await.accept(tcp).await };
+        match tokio::time::timeout(limit, handshake).await {
             Ok(Ok(stream)) => Ok((Stream::Tls(Box::new(stream.into())), peer)),
             Ok(Err(source)) => Err(HandshakeError::Failed { peer, source }),
             Err(_) => Err(HandshakeError::Timeout { peer, limit }),
