@@ -4,11 +4,15 @@
 //! Limits: a message or payload of at most `buffer_max_size`. Under back-pressure it stops reading and keeps
 //! every connection (Fluent Bit closes them all). Acks are sent when the records are in the log. A fault ends
 //! the one connection it came from; what came before it is kept. Not here: UDP heartbeats.
+//!
+//! A silent client is never closed, with two exceptions: before it has proved the key it has
+//! `net.accept_timeout`; and a message of 64 KiB or more that nobody ends gives way after a minute, once
+//! more than 64 MiB of such are held.
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use firelane_conf::Diagnostic;
@@ -18,12 +22,14 @@ use firelane_core::{
     Ticket, TicketError,
 };
 use firelane_forward::{Auth, Run, ServerOptions, Session, write_ack};
-use firelane_net::Stream;
+use firelane_net::limits::Part;
 use firelane_net::listen::{ListenAddr, Peer, parse_unix_perm};
+use firelane_net::{Stream, Unfinished, tls};
 use firelane_record::Tag;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
 
 use crate::serve::{Got, Server, read, refuse, without_effect};
 
@@ -173,20 +179,34 @@ impl Input for Forward {
             prefix,
         } = *self;
         let prefix = Arc::new(prefix);
+        let greeting_max = server.handshake_limit();
+        let unfinished = Unfinished::new(Unfinished::MARK);
         Box::pin(server.run(cx, move |stream, peer, cx| {
             let tags = Tags {
                 prefix: prefix.clone(),
                 fixed: cx.tag_given.clone(),
                 last: None,
             };
-            let session = Session::new(options.clone(), random());
-            let connection = Connection {
-                stream,
-                session,
-                tags,
-                acks: VecDeque::new(),
-            };
-            connection.run(peer, cx)
+            let (options, unfinished) = (options.clone(), unfinished.part());
+            async move {
+                let random = match tls::random() {
+                    Ok(random) => random,
+                    Err(error) => {
+                        tracing::warn!(target: "input", instance = %cx.name, %error, "connection refused");
+                        return;
+                    }
+                };
+                let connection = Connection {
+                    stream,
+                    session: Session::new(options, random),
+                    tags,
+                    acks: VecDeque::new(),
+                    greeting_max,
+                    unfinished,
+                    since: Instant::now(),
+                };
+                connection.run(peer, cx).await;
+            }
         }))
     }
 }
@@ -229,11 +249,32 @@ async fn closed(ticket: Option<&Ticket>) -> Result<(), TicketError> {
     }
 }
 
+/// From this size on a message that does not end may give way. Docker's are smaller.
+const STALLED_MIN: usize = 64 * 1024;
+/// Longest time without the end of a message while too much is unfinished.
+const STALLED_MAX: Duration = Duration::from_secs(60);
+/// Longest time for the last word to a peer whose bytes were bad.
+const LAST_WORD_MAX: Duration = Duration::from_secs(10);
+
+/// Waits until then; without a time, for ever.
+async fn reached(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
 struct Connection {
     stream: Stream,
     session: Session,
     tags: Tags,
     acks: VecDeque<(Ticket, Vec<Bytes>)>,
+    /// Longest handshake.
+    greeting_max: Duration,
+    /// Our bytes of a message that has not ended.
+    unfinished: Part,
+    /// When we began to wait for the peer: at the start, at the end of a message, after our own delays.
+    since: Instant,
 }
 
 /// Why a connection is over.
@@ -246,6 +287,10 @@ enum End {
     Fault(firelane_forward::SessionError),
     /// The engine takes no more.
     Stopped,
+    /// No handshake within the time.
+    Slow(Duration),
+    /// A message that does not end, while memory is tight.
+    Stalled,
 }
 
 impl From<io::Error> for End {
@@ -261,7 +306,7 @@ impl Connection {
             Err(end) => end,
         };
         let fragment = self.session.fragment();
-        if fragment > 0 && !matches!(end, End::Fault(_)) {
+        if fragment > 0 && !matches!(end, End::Fault(_) | End::Slow(_)) {
             // The rest of the message never came: what is here of it was no record yet, and was never acked.
             cx.counts.faults.add(1);
             tracing::warn!(target: "input", instance = %cx.name, %peer, bytes = fragment,
@@ -277,7 +322,16 @@ impl Connection {
                 tracing::warn!(target: "input", instance = %cx.name, %peer, kind = fault.kind(), error = %fault,
                     "bad data, connection closed");
                 // What is owed (a PONG that says no) goes out first, if the peer takes it.
-                let _ = self.transmit().await;
+                let _ = tokio::time::timeout(LAST_WORD_MAX, self.transmit()).await;
+            }
+            End::Slow(limit) => {
+                cx.counts.faults.add(1);
+                tracing::warn!(target: "input", instance = %cx.name, %peer, seconds = limit.as_secs_f32(),
+                    "no handshake within `net.accept_timeout`, connection closed");
+            }
+            End::Stalled => {
+                tracing::warn!(target: "input", instance = %cx.name, %peer, seconds = STALLED_MAX.as_secs(),
+                    "a message did not end while many others are unfinished, connection closed");
             }
         }
     }
@@ -288,12 +342,17 @@ impl Connection {
             self.transmit().await?;
             let may_read = self.acks.len() < ACKS_MAX;
             let front = self.acks.front().map(|(ticket, _)| ticket.clone());
+            let deadline = self.deadline(may_read);
             let got = tokio::select! {
                 got = read(&mut self.stream, self.session.input(), cx), if may_read => got?,
                 closed = closed(front.as_ref()) => {
                     // Records that were given up are not acknowledged, nor is anything behind them.
                     closed.map_err(|_| End::Stopped)?;
                     self.write_acks();
+                    continue;
+                }
+                () = reached(deadline) => {
+                    self.overdue()?;
                     continue;
                 }
             };
@@ -313,6 +372,34 @@ impl Connection {
             self.transmit().await?;
             return Ok(());
         }
+    }
+
+    /// When the peer must have said more.
+    fn deadline(&mut self, may_read: bool) -> Option<Instant> {
+        if self.session.is_greeting() {
+            return Some(self.since + self.greeting_max);
+        }
+        let fragment = self.session.fragment();
+        self.unfinished.set(fragment);
+        if !may_read {
+            // It is us who do not read.
+            self.since = Instant::now();
+            return None;
+        }
+        (fragment >= STALLED_MIN).then(|| self.since + STALLED_MAX)
+    }
+
+    /// The deadline has passed: is that the end?
+    fn overdue(&mut self) -> Result<(), End> {
+        if self.session.is_greeting() {
+            return Err(End::Slow(self.greeting_max));
+        }
+        if self.unfinished.is_over() {
+            return Err(End::Stalled);
+        }
+        // There is room: asked again later.
+        self.since = Instant::now();
+        Ok(())
     }
 
     /// Appends every run that the buffer holds.
@@ -338,6 +425,7 @@ impl Connection {
             cx.counts.dropped.add(Reason::NotLogs, not_logs);
             let tag = self.tags.of(&tag);
             let ticket = cx.append(stream, &tag, records).await.map_err(|_| End::Stopped)?;
+            self.since = Instant::now();
             if !acks.is_empty() {
                 self.acks.push_back((ticket, acks));
             }
@@ -366,13 +454,4 @@ impl Connection {
         }
         Ok(())
     }
-}
-
-/// Random bytes for the handshake, from the system's seeded hasher keys.
-fn random() -> [u8; 32] {
-    let mut out = [0; 32];
-    for piece in out.chunks_mut(8) {
-        piece.copy_from_slice(&RandomState::new().hash_one(std::process::id()).to_le_bytes());
-    }
-    out
 }
