@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use firelane_conf::Diagnostic;
-use firelane_conf::units::{ByteSize, OnOff, Secret, Words};
+use firelane_conf::units::{ByteSize, Login, OnOff, Secret};
 use firelane_core::{
     AckOn, BoxFuture, BuildCx, Input, InputConfig, InputCx, InputError, InputPlugin, Reason, Stability,
     Ticket, TicketError,
@@ -66,7 +66,7 @@ pub struct Config {
     self_hostname: String,
     /// `user password`; repeatable.
     #[serde(default, rename = "security.users")]
-    users: Vec<Words<2>>,
+    users: Vec<Login>,
     /// Buffers grow by themselves: no effect.
     #[expect(dead_code, reason = "named in a warning")]
     buffer_chunk_size: Option<ByteSize>,
@@ -145,14 +145,8 @@ impl Config {
                 return Err(error.help("add `Shared_Key`, or `Empty_Shared_Key on`"));
             }
         };
-        let users = self.users.iter().map(|words| {
-            let password = words
-                .0
-                .get(1)
-                .map(|word| word.as_bytes().to_vec())
-                .unwrap_or_default();
-            (words.0.first().cloned().unwrap_or_default(), password)
-        });
+        let users = self.users.iter();
+        let users = users.map(|login| (login.user.clone(), login.password.expose().as_bytes().to_vec()));
         Ok(Some(Auth {
             shared_key: key,
             users: users.collect(),
