@@ -388,3 +388,36 @@ fn wrong_keys_and_users_get_a_pong_and_an_end() {
     assert_eq!(seen.error.map(|error| error.kind()), Some("auth"));
     assert!(seen.events.is_empty());
 }
+
+/// Replays the seeds of the fuzz target `handshake`; those that prove the key must get through.
+#[test]
+fn seeds_of_the_handshake() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
+    let mut heard = Vec::new();
+    for kind in ["corpus/handshake", "regressions/handshake"] {
+        for entry in std::fs::read_dir(folder.join(kind)).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            let data = std::fs::read(&path).unwrap();
+            firelane_forward::fuzz_handshake(&data);
+            let users = data[0] % 2 == 1;
+            let auth = Auth {
+                users: auth().users.into_iter().filter(|_| users).collect(),
+                ..auth()
+            };
+            let options = ServerOptions {
+                message_size_max: 64 * 1024,
+                auth: Some(auth),
+            };
+            let (mut session, mut seen) = (Session::new(Arc::new(options), [7; 32]), Seen::default());
+            feed(&mut session, &data[1..], &mut seen);
+            if !seen.events.is_empty() {
+                heard.push(path.file_name().unwrap().to_string_lossy().into_owned());
+            }
+        }
+    }
+    heard.sort();
+    assert_eq!(
+        heard,
+        ["binary-salt", "key-then-event", "nil-before", "user-then-events"]
+    );
+}
