@@ -217,6 +217,23 @@ proptest! {
     #[test]
     fn any_bytes_are_survived(data in prop::collection::vec(any::<u8>(), 0..2000)) {
         firelane_forward::fuzz_session(&data);
+        firelane_forward::fuzz_handshake(&data);
+    }
+
+    /// A seed of the handshake with a few bytes changed: nothing is heard before the key is proved.
+    #[test]
+    fn damaged_handshakes_are_survived(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        users in any::<bool>(),
+    ) {
+        let name = if users { "user-then-events" } else { "key-then-event" };
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/handshake");
+        let mut data = std::fs::read(folder.join(name)).unwrap();
+        for (at, byte) in changes {
+            let at = at.index(data.len());
+            data[at] = byte;
+        }
+        firelane_forward::fuzz_handshake(&data);
     }
 }
 

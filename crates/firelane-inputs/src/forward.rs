@@ -449,3 +449,50 @@ impl Connection {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A connection in which `bytes` of a message stand, while `mark` may be unfinished.
+    async fn connection(bytes: usize, mark: usize) -> (Connection, tokio::net::TcpStream) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let options = ServerOptions {
+            message_size_max: 1 << 20,
+            auth: None,
+        };
+        let mut session = Session::new(options.into(), [0; 32]);
+        session.input().resize(bytes, 0x91);
+        let connection = Connection {
+            stream: Stream::Tcp(listener.accept().await.unwrap().0),
+            session,
+            tags: Tags {
+                prefix: Arc::new(None),
+                fixed: None,
+                last: None,
+            },
+            acks: VecDeque::new(),
+            greeting_max: Duration::from_secs(1),
+            unfinished: Unfinished::new(mark).part(),
+            since: Instant::now(),
+        };
+        (connection, client)
+    }
+
+    #[tokio::test]
+    async fn large_messages_that_stall_give_way_when_there_are_many() {
+        let (mut tight, _client) = connection(STALLED_MIN, STALLED_MIN - 1).await;
+        assert!(tight.deadline(true).is_some());
+        assert!(matches!(tight.overdue(), Err(End::Stalled)));
+        let (mut roomy, _client) = connection(STALLED_MIN, STALLED_MIN).await;
+        assert!(roomy.deadline(true).is_some());
+        assert!(roomy.overdue().is_ok());
+        // While it is us who do not read, and for messages of Docker's size, there is no deadline.
+        assert!(roomy.deadline(false).is_none());
+        let (mut small, _client) = connection(STALLED_MIN - 1, 0).await;
+        assert!(small.deadline(true).is_none());
+    }
+}
