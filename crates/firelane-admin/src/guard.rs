@@ -1,4 +1,4 @@
-//! The listener of the monitoring server, with its limits: so many connections at once, so long for a request.
+//! The listener of the monitoring server, with its limits: connections at once, time for a request.
 
 use std::future::Future;
 use std::io;

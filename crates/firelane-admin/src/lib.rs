@@ -1,9 +1,9 @@
 //! The monitoring server: Fluent Bit's API v1 and v2, and our own health checks beside it.
 //!
 //! It listens where `http_listen`/`http_port` say; without `http_listen` on loopback alone (Fluent Bit: on
-//! every address), because it can reload the configuration. Limits: requests of at most 16 KiB, 256 connections,
-//! 90 s for a request to come (`guard.rs`). It only reads counters, so it cannot slow the data path. Source of the API:
-//! <https://docs.fluentbit.io/manual/administration/monitoring>.
+//! every address), because it can reload the configuration. Limits: requests of at most 16 KiB, 256
+//! connections, 90 s for a request to come (`guard.rs`). It only reads counters, so it cannot slow the data
+//! path. Source of the API: <https://docs.fluentbit.io/manual/administration/monitoring>.
 
 mod guard;
 mod health;

@@ -1,9 +1,9 @@
 //! Secrets in texts that people read: a configuration's line in an error, a value in a warning.
 //!
-//! A value counts as a secret by its key's name (`http_passwd`, `shared_key`, `…token` …), by the header that it
-//! is of (`Authorization` …), or as the user information of an address (`http://user:password@host`). What is
-//! a secret by nothing but its meaning is not found; values of type [`Secret`](crate::units::Secret) are never
-//! shown anyway.
+//! A value counts as a secret by its key's name (`http_passwd`, `shared_key`, `…token` …), by the header that
+//! it is of (`Authorization` …), or as the user information of an address (`http://user:password@host`). What
+//! is a secret by nothing but its meaning is not found; values of type [`Secret`](crate::units::Secret) are
+//! never shown anyway.
 
 use crate::suggest::nearest;
 

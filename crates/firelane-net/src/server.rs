@@ -2,9 +2,9 @@
 //!
 //! Limits: [`ServerOptions`]. A body beyond its limit is answered 413, a header beyond [`HEAD_MAX`] 431, a
 //! client that takes too long for its header, between two pieces of its body or for all of it is cut off.
-//! Other clients notice nothing. A handler may take its time: that is back-pressure, and only its own connection waits.
-//! When told to stop, it closes idle connections, lets requests in flight finish, and cuts off what is left
-//! at the deadline. Not here: chunked responses, HTTP/2, routes.
+//! Other clients notice nothing. A handler may take its time: that is back-pressure, and only its own
+//! connection waits. When told to stop, it closes idle connections, lets requests in flight finish, and cuts
+//! off what is left at the deadline. Not here: chunked responses, HTTP/2, routes.
 
 use std::convert::Infallible;
 use std::future::Future;

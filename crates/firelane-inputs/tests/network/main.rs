@@ -65,11 +65,11 @@ fn free_port() -> u16 {
     socket.local_addr().unwrap().port()
 }
 
-/// Builds an input as the engine does, with its warnings.
-fn build(
-    name: &str,
-    properties: &[(&str, &str)],
-) -> Result<(Box<dyn Input>, Vec<Diagnostic>), Vec<Diagnostic>> {
+/// An input and its warnings, or what is wrong.
+type Built = Result<(Box<dyn Input>, Vec<Diagnostic>), Vec<Diagnostic>>;
+
+/// Builds an input as the engine does.
+fn build(name: &str, properties: &[(&str, &str)]) -> Built {
     let plugin = INPUTS.iter().find(|plugin| plugin.answers_to(name)).unwrap();
     let mut section = Section::new(SectionKind::Input, Span::default());
     for (key, value) in properties {

@@ -1,8 +1,8 @@
 //! TLS settings that follow their files.
 //!
-//! Certificates are renewed while the process runs: by cert-manager, by a symbolic link that Kubernetes swaps,
-//! by a cron job. So before a new connection is set up, at most once per period, the files are looked at
-//! (never read unless something changed), outside of the I/O workers. What cannot be used is warned about
+//! Certificates are renewed while the process runs: by cert-manager, by a symbolic link that Kubernetes
+//! swaps, by a cron job. So before a new connection is set up, at most once per period, the files are looked
+//! at (never read unless something changed), outside of the I/O workers. What cannot be used is warned about
 //! once, and what was read before stays in use. Connections that exist keep what they began with.
 
 use std::path::{Path, PathBuf};

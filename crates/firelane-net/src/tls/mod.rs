@@ -6,8 +6,8 @@
 //! warned about. Not supported: own cipher lists, TLS below 1.2, private keys encrypted in other ways than
 //! PKCS#8 with PBES2.
 //!
-//! All files are read by [`ClientTls::build`] and [`ServerTls::build`], and again when they have changed and a
-//! connection is made (`fresh.rs`); the system's bundle is read once.
+//! All files are read by [`ClientTls::build`] and [`ServerTls::build`], and again when they have changed and
+//! a connection is made (`fresh.rs`); the system's bundle is read once.
 
 mod config;
 mod error;

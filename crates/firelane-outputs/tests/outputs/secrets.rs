@@ -7,8 +7,10 @@ use crate::{build, chunk, deliver, try_build};
 /// The secret in every value below.
 const SECRET: &str = "hunter2";
 
+type Properties<'a> = &'a [(&'a str, &'a str)];
+
 /// What a configuration is told, good or bad.
-fn told(name: &str, properties: &[(&str, &str)]) -> String {
+fn told(name: &str, properties: Properties<'_>) -> String {
     match try_build(name, properties, None) {
         Ok((_, warnings)) => format!("{warnings:?}"),
         Err(errors) => format!("{errors:?}"),
@@ -17,7 +19,7 @@ fn told(name: &str, properties: &[(&str, &str)]) -> String {
 
 #[test]
 fn warnings_and_errors_do_not_show_them() {
-    let cases: &[(&str, &[(&str, &str)], &str)] = &[
+    let cases: &[(&str, Properties<'_>, &str)] = &[
         ("http", &[("http_passwd", "hunter2")], "`http_passwd`"),
         (
             "http",
@@ -76,7 +78,7 @@ async fn failures_do_not_show_them() {
     let proxy = format!("http://bob:hunter2@127.0.0.1:{port}");
     let proxied = [("proxy", proxy.as_str()), ("tls", "on"), ("tls.verify", "off")];
     let forward = [("shared_key", SECRET), ("username", "bob"), ("password", SECRET)];
-    let cases: [(&str, &[(&str, &str)]); 3] = [("http", &http), ("http", &proxied), ("forward", &forward)];
+    let cases: [(&str, Properties<'_>); 3] = [("http", &http), ("http", &proxied), ("forward", &forward)];
     for (name, more) in cases {
         let output = build(name, &[&at, more].concat());
         let Outcome::Retry { why, .. } = deliver(&output, chunk("t", &["x"])).await else {
