@@ -149,7 +149,10 @@ pub struct Part {
 impl Part {
     /// It holds so much now.
     pub fn set(&mut self, bytes: usize) {
-        if bytes >= self.bytes {
+        if bytes == self.bytes {
+            return;
+        }
+        if bytes > self.bytes {
             self.of.bytes.fetch_add(bytes - self.bytes, Ordering::Relaxed);
         } else {
             self.of.bytes.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
