@@ -121,7 +121,7 @@ fn secret_of(text: &str, is_line: bool) -> Option<(usize, usize)> {
         let word = &text[begin..end];
         let secret = is_secret(word) || (named && word.eq_ignore_ascii_case("value"));
         if let Some(from) = value_start(text, end, first) {
-            if secret {
+            if secret && !is_reference(&text[from..]) {
                 return value_of(text, from);
             }
             if first && word.eq_ignore_ascii_case("header") {
@@ -140,12 +140,17 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '_' | '.' | '-')
 }
 
-/// Where the value of the key that ends at `end` begins: behind `:` or `=`, or behind blanks.
+/// Where the value of the key that ends at `end` begins: behind `:` or `=`, or behind blanks. A colon between
+/// two words, as in an ARN, is none.
 fn value_start(text: &str, end: usize, blanks_will_do: bool) -> Option<usize> {
     let mut rest = text[end..].trim_start_matches(['"', '\'']);
+    let quoted = rest.len() < text.len() - end;
     let blank = rest.starts_with([' ', '\t']);
     rest = rest.trim_start_matches([' ', '\t']);
-    let separator = rest.starts_with([':', '=']) && !rest.starts_with("://");
+    let colon = rest
+        .strip_prefix(':')
+        .is_some_and(|behind| quoted || blank || behind.starts_with([' ', '\t', '"', '\'']));
+    let separator = colon || rest.starts_with('=');
     if separator {
         rest = rest[1..].trim_start_matches([' ', '\t']);
     }
@@ -153,14 +158,27 @@ fn value_start(text: &str, end: usize, blanks_will_do: bool) -> Option<usize> {
     found.then(|| text.len() - rest.len())
 }
 
-/// A value from its beginning: what stands in quotes, else the rest, in a query up to the next parameter.
+/// Whether a value only names where the secret is.
+fn is_reference(value: &str) -> bool {
+    let value = value.trim().trim_start_matches(['"', '\'']);
+    let variable = value.strip_prefix("${").and_then(|rest| rest.split_once('}'));
+    let alone = |rest: &str| rest.is_empty() || rest.starts_with(['"', '\'', ',', '}']);
+    value.starts_with("{{resolve:")
+        || value.starts_with("arn:aws")
+        || variable.is_some_and(|(_, rest)| alone(rest.trim_start()))
+}
+
+/// A value from its beginning: what stands in quotes, else the rest; in a query up to the next parameter, in
+/// braces up to the next key.
 fn value_of(text: &str, from: usize) -> Option<(usize, usize)> {
     let rest = &text[from..];
     let Some(quote) = rest.chars().next().filter(|c| matches!(c, '"' | '\'')) else {
-        let end = if text[..from].ends_with('=') {
-            rest.find(['&', ' '])
-        } else {
-            None
+        let before = text[..from].trim_end();
+        let braces = before.matches('{').count() > before.matches('}').count();
+        let end = match before.chars().next_back() {
+            Some('=') => rest.find(['&', ' ']),
+            Some(':') if braces => rest.find([',', '}']),
+            _ => None,
         };
         return Some((from, end.map_or(text.trim_end().len(), |end| from + end)));
     };
@@ -221,6 +239,12 @@ mod tests {
             r#"  { "name": "DB_PASSWORD", "value": "hunter2" },"#,
             r#"  { "name": "DB_PASSWORD", "value": "***" },"#,
         );
+        check(
+            "  options: {apikey: hunter2, a: b}",
+            "  options: {apikey: ***, a: b}",
+        );
+        check(r#"{"password":"hunter2"}"#, r#"{"password":"***"}"#);
+        check("    shared_key ${KEY}hunter2", "    shared_key ***");
         check("    security.users bob hunter2", "    security.users ***");
         check("    uri /in?api_key=hunter2&x=1", "    uri /in?api_key=***&x=1");
     }
@@ -252,6 +276,10 @@ mod tests {
             "    uri http://host/a@b",
             r#"    "secretOptions": [{"name": "x"}]"#,
             "    Match *",
+            "    shared_key ${KEY}",
+            r#"{"name": "TOKEN", "valueFrom": "arn:aws:ssm:r:1:parameter/x"}"#,
+            "Splunk_Token: '{{resolve:secretsmanager:x}}'",
+            "ValueFrom: 'arn:aws:secretsmanager:r:1:secret:x-AbCdEf'",
             "    key_name log",
             "    port 24224",
             "",
