@@ -12,8 +12,7 @@ pub const MASK: &str = "***";
 
 /// Ends of the names of keys whose values are secrets.
 const SECRETS: &[&str] = &[
-    "passwd",
-    "password",
+    "pwd",
     "secret",
     "shared_key",
     "token",
@@ -43,7 +42,8 @@ const HEADERS: &[&str] = &["auth", "cookie", "token", "key", "secret", "passw", 
 /// Whether the value of a key is a secret, as far as its name tells.
 pub fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    let known = SECRETS.iter().any(|end| key.ends_with(end)) && key != "empty_shared_key";
+    let known =
+        key.contains("passw") || SECRETS.iter().any(|end| key.ends_with(end)) && key != "empty_shared_key";
     known || (!key.ends_with("_key") && nearest(&key, NAMES.iter().copied()).is_some())
 }
 
@@ -226,6 +226,7 @@ mod tests {
     fn values_of_secret_keys_are_hidden() {
         check("    http_Passwd hunter2 and more  ", "    http_Passwd ***  ");
         check("    Shared_Kye hunter2", "    Shared_Kye ***");
+        check("    Tls_Passwort hunter2", "    Tls_Passwort ***");
         check("  - shared_key: hunter2", "  - shared_key: ***");
         check(
             "    password: \"hun\\\"ter2\" # why",

@@ -58,7 +58,7 @@ pub enum TlsError {
     },
     /// A private key whose encryption is not supported.
     #[error(
-        "`{}` is not encrypted with PBES2 (AES; PBKDF2 with SHA-2, or scrypt): {reason}; convert it once with \
+        "`{}` is not encrypted with PBES2 (AES or 3DES; PBKDF2 with SHA-2, or scrypt): {reason}; convert it once with \
          `openssl pkcs8 -topk8 -in OLD -out NEW`",
         .path.display()
     )]

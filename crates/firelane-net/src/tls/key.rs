@@ -85,6 +85,8 @@ mod tests {
     /// Made by OpenSSL 3: `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 |
     /// openssl pkcs8 -topk8 -passout pass:hunter2`, with the options named. Protects nothing.
     const PBKDF2: &str = include_str!("testdata/pbkdf2-aes256.pem");
+    /// `-v2 des3`, as `openssl req` does by itself.
+    const DES3: &str = include_str!("testdata/pbkdf2-3des.pem");
     /// `-scrypt -scrypt_N 1024`.
     const SCRYPT: &str = include_str!("testdata/scrypt-aes256.pem");
     /// `-v1 PBE-MD5-DES`, as OpenSSL before 1.1 did.
@@ -97,7 +99,7 @@ mod tests {
 
     #[test]
     fn keys_that_openssl_encrypted_are_opened() {
-        for pem in [PBKDF2, SCRYPT] {
+        for pem in [PBKDF2, DES3, SCRYPT] {
             let key = open(pem, Some("hunter2")).unwrap();
             rustls::crypto::ring::sign::any_supported_type(&key).unwrap();
         }
