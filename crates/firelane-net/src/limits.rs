@@ -96,7 +96,8 @@ impl Slots {
         }
         if self.said.may().is_some() {
             let max = self.max;
-            tracing::warn!(%listener, max, "all connections are in use, new ones wait until one ends");
+            tracing::warn!(target: "listen", %listener, max,
+                "all connections are in use, new ones wait until one ends");
         }
         Slot {
             // The semaphore is never closed.

@@ -116,15 +116,14 @@ impl<T> Inner<T> {
                 look.failure = None;
                 if changed {
                     let files = names(&self.config);
-                    tracing::info!(files, "TLS files have changed, new connections use them");
+                    tracing::info!(target: "tls", files, "TLS files have changed, new connections use them");
                 }
                 Looked::New
             }
             Err(error) => {
                 let error = error.to_string();
                 if look.failure.as_ref() != Some(&error) {
-                    tracing::warn!(
-                        error,
+                    tracing::warn!(target: "tls", error,
                         "changed TLS files cannot be used, what was read before stays in use"
                     );
                     look.failure = Some(error.clone());
