@@ -1,10 +1,11 @@
 //! The monitoring server: Fluent Bit's API v1 and v2, and our own health checks beside it.
 //!
 //! It listens where `http_listen`/`http_port` say; without `http_listen` on loopback alone (Fluent Bit: on
-//! every address), because it can reload the configuration. Limits: requests of at most 16 KiB, no keep-alive
-//! state of its own. It only reads counters, so it cannot slow the data path. Source of the API:
-//! <https://docs.fluentbit.io/manual/administration/monitoring>.
+//! every address), because it can reload the configuration. Limits: requests of at most 16 KiB, 256
+//! connections, 90 s for a request to come (`guard.rs`). It only reads counters, so it cannot slow the data
+//! path. Source of the API: <https://docs.fluentbit.io/manual/administration/monitoring>.
 
+mod guard;
 mod health;
 mod monitor_v1;
 mod monitor_v2;
@@ -120,7 +121,8 @@ impl Server {
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
         let Self { listener, app, admin } = self;
         let sampler = tokio::spawn(health::sample(admin));
-        let served = axum::serve(listener, app).with_graceful_shutdown(stop).await;
+        let guarded = guard::Guarded::new(listener);
+        let served = axum::serve(guarded, app).with_graceful_shutdown(stop).await;
         sampler.abort();
         served
     }

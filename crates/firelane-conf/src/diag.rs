@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::redact;
 use crate::span::{Sources, Span};
 
 /// How bad it is.
@@ -170,8 +171,10 @@ impl Diagnostic {
             if let Some(place) = self.place(sources) {
                 let _ = writeln!(out, "  --> {place}");
                 if let Some(line) = sources.line(span.file, span.line) {
-                    let (line, before) = window(line, span.column as usize - 1);
-                    let marks = "^".repeat((span.len as usize).clamp(1, 100));
+                    let shown = redact::line(line);
+                    let (at, len) = shown.place(span.column as usize - 1, span.len as usize);
+                    let (line, before) = window(&shown.text, at);
+                    let marks = "^".repeat(len.clamp(1, 100));
                     let blanks: String = before
                         .into_iter()
                         .map(|c| if c == '\t' { c } else { ' ' })
@@ -222,6 +225,23 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let mut sources = Sources::default();
+        let file = sources.add(Path::new("f.conf"), "    http_passwd hunter2\n".to_string());
+        let span = Span {
+            file,
+            line: 1,
+            column: 17,
+            len: 7,
+        };
+        let shown = Diagnostic::note("FL0000", "here").at(span).render(&sources);
+        assert!(
+            shown.contains("http_passwd ***\n") && shown.contains(" ^^^\n"),
+            "{shown}"
+        );
+    }
 
     #[test]
     fn of_a_long_line_only_the_place_is_shown() {

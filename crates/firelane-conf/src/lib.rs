@@ -18,6 +18,7 @@ pub mod files;
 pub mod load;
 pub mod yaml;
 
+pub mod redact;
 pub mod section;
 pub mod service;
 pub mod storage;

@@ -13,6 +13,7 @@ use serde::de::{
 };
 
 use crate::diag::{Class, Diagnostic};
+use crate::redact;
 use crate::span::Span;
 use crate::suggest::nearest;
 use crate::tree::{Entry, Section};
@@ -101,6 +102,11 @@ fn diagnose(error: &Error, entry: Option<&Entry>, section: Span) -> Diagnostic {
             error.help("this property takes one value: delete the others")
         }
         Error::Value(reason) => {
+            let value = entry.map_or("", |entry| entry.value.value.as_str());
+            let reason = match redact::is_secret(key) && !value.is_empty() {
+                true => &reason.replace(value, redact::MASK),
+                false => reason,
+            };
             let text = format!("invalid value for property '{key}': {reason}");
             Diagnostic::error("FL0303", Class::BadValue, text).at(value_span)
         }

@@ -231,6 +231,35 @@ impl fmt::Display for Secret {
 
 from_text!(Secret, "Secret", "secret");
 
+/// A user and a password, split at blanks; double quotes keep blanks. The password is never shown, nor is a
+/// text that is no such pair.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// The user's name.
+    pub user: String,
+    /// The password.
+    pub password: Secret,
+}
+
+impl FromStr for Login {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        match <[String; 2]>::try_from(split_words(text, Some(2))) {
+            Ok([user, password]) => Ok(Self {
+                user,
+                password: password.into(),
+            }),
+            Err(words) => Err(UnitError(format!(
+                "{} words, not a user and a password; double quotes keep blanks in one",
+                words.len()
+            ))),
+        }
+    }
+}
+
+from_text!(Login, "Login", "user and password");
+
 /// At least `MIN` words, split at blanks; double quotes keep blanks and `\"` is a quote. Text behind the
 /// `MIN`th word becomes one more word.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -415,5 +444,18 @@ mod tests {
         let secret = Secret::new("hunter2");
         assert_eq!(format!("{secret} {secret:?}"), "*** Secret(***)");
         assert_eq!(secret.expose(), "hunter2");
+        let login: Login = "bob \"hunter 2\"".parse().unwrap();
+        assert_eq!(
+            (login.user.as_str(), login.password.expose()),
+            ("bob", "hunter 2")
+        );
+        assert!(!format!("{login:?}").contains("hunter"));
+        for bad in ["hunter2", "bob hunter 2", ""] {
+            let error = bad.parse::<Login>().unwrap_err().to_string();
+            assert!(
+                error.contains("not a user and a password") && !error.contains("hunter"),
+                "{error}"
+            );
+        }
     }
 }

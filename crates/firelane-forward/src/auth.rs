@@ -1,11 +1,13 @@
 //! The handshake: HELO, PING, PONG. H() is SHA-512 in lower-case hex over plain concatenation.
 //!
+//! Digests are compared in a time that depends on their lengths alone.
+//!
 //! The nonce and the user salt are written as `bin`: Node's clients fail on Fluent Bit's `str`. Either form
 //! is read.
 
 use firelane_record::msgpack::{self, Reader, Token};
 use sha2::{Digest, Sha512};
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 
 /// What a server asks of its clients.
 #[derive(Clone)]
@@ -138,23 +140,24 @@ impl Challenge {
             return Err(AuthError::NotPing);
         }
         let want = digest(&[salt, host, &self.nonce, &auth.shared_key]);
-        if !equal(want.as_bytes(), key) {
+        if !bool::from(want.as_bytes().ct_eq(key)) {
             return Err(AuthError::SharedKey);
         }
         if auth.users.is_empty() {
             return Ok(salt);
         }
-        // Every user is compared, so that the time tells nothing.
-        let mut found = false;
+        // Every user is compared, and names by their digests, so that the time does not tell which exist.
+        let given = digest(&[&self.salt, user]);
+        let mut found = Choice::from(0);
         for (name, secret) in &auth.users {
+            let known = digest(&[&self.salt, name.as_bytes()]);
             let want = digest(&[&self.salt, name.as_bytes(), secret]);
-            found |= equal(name.as_bytes(), user) & equal(want.as_bytes(), password);
+            found |= known.as_bytes().ct_eq(given.as_bytes()) & want.as_bytes().ct_eq(password);
         }
-        if found { Ok(salt) } else { Err(AuthError::User) }
+        if found.into() {
+            Ok(salt)
+        } else {
+            Err(AuthError::User)
+        }
     }
-}
-
-/// Whether two digests are equal, in a time that depends on their lengths alone. Hex may be in upper case.
-fn equal(want: &[u8], got: &[u8]) -> bool {
-    want.ct_eq(got).into()
 }

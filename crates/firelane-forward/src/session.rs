@@ -210,6 +210,11 @@ impl Session {
         &mut self.out
     }
 
+    /// Whether the handshake is still to be done: the peer has proved nothing yet.
+    pub fn is_greeting(&self) -> bool {
+        self.challenge.is_some()
+    }
+
     /// Bytes of a message that has not ended: at the end of the connection they are lost, as they were never
     /// acknowledged.
     pub fn fragment(&self) -> usize {

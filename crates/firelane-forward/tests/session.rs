@@ -217,6 +217,23 @@ proptest! {
     #[test]
     fn any_bytes_are_survived(data in prop::collection::vec(any::<u8>(), 0..2000)) {
         firelane_forward::fuzz_session(&data);
+        firelane_forward::fuzz_handshake(&data);
+    }
+
+    /// A seed of the handshake with a few bytes changed: nothing is heard before the key is proved.
+    #[test]
+    fn damaged_handshakes_are_survived(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        users in any::<bool>(),
+    ) {
+        let name = if users { "user-then-events" } else { "key-then-event" };
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/handshake");
+        let mut data = std::fs::read(folder.join(name)).unwrap();
+        for (at, byte) in changes {
+            let at = at.index(data.len());
+            data[at] = byte;
+        }
+        firelane_forward::fuzz_handshake(&data);
     }
 }
 
@@ -280,20 +297,73 @@ fn ping(helo: &[u8], key: &str, user: Option<(&str, &str)>) -> Vec<u8> {
     out
 }
 
-fn secured() -> Session {
-    let users = vec![("bob".to_string(), b"pw".to_vec())];
-    let auth = Auth {
+fn auth() -> Auth {
+    let user = |name: &str, password: &str| (name.to_string(), password.as_bytes().to_vec());
+    Auth {
         shared_key: b"key".to_vec(),
-        users,
+        users: vec![user("ann", "hunter2"), user("bob", "pw")],
         self_hostname: "server".into(),
-    };
+    }
+}
+
+fn secured() -> Session {
     Session::new(
         Arc::new(ServerOptions {
             message_size_max: 6_144_000,
-            auth: Some(auth),
+            auth: Some(auth()),
         }),
         [9; 32],
     )
+}
+
+#[test]
+fn keys_and_passwords_are_not_in_debug_texts() {
+    let text = format!("{:?} {:?}", auth(), secured());
+    assert!(!text.contains("hunter2") && !text.contains("104, 117"), "{text}");
+    assert!(!text.contains("107, 101, 121"), "the key as numbers: {text}");
+}
+
+#[test]
+fn a_long_or_endless_ping_is_refused() {
+    // A string of 1 GiB, and a message of nothing but nested arrays, before anything is proved.
+    let string = [0x96, 0xdb, 0x40, 0, 0, 0];
+    let mut long = vec![0x96, 0xc6, 0, 0, 0x40, 0];
+    long.extend([0; 0x4000]);
+    for bytes in [&string[..], &long, &[0x91; 20_000]] {
+        let (mut session, mut seen) = (secured(), Seen::default());
+        feed(&mut session, bytes, &mut seen);
+        let kind = seen.error.map(|error| error.kind());
+        assert!(matches!(kind, Some("too_large" | "msgpack")), "{kind:?}");
+        assert!(session.is_greeting());
+    }
+}
+
+/// Scenario: the parts of another user's or no user's proof, and digests that are cut, empty or in capitals.
+#[test]
+fn near_misses_are_refused() {
+    let helo = std::mem::take(secured().transmit());
+    let good = ping(&helo, "key", Some(("bob", "pw")));
+    let at = |needle: &[u8]| {
+        good.windows(needle.len())
+            .position(|part| part == needle)
+            .unwrap()
+    };
+    let mut ann = good.clone();
+    let name = at(b"\xa3bob");
+    ann[name + 1..name + 4].copy_from_slice(b"ann");
+    let cut = good[..good.len() - 130].iter().copied().chain([0xa0]).collect();
+    let (head, proof) = good.split_at(good.len() - 128);
+    let capitals = [head, &proof.to_ascii_uppercase()].concat();
+    // `bobp` with `w` has the digest of `bob` with `pw`: user and password stand behind each other.
+    let moved = ping(&helo, "key", Some(("bobp", "w")));
+    for bytes in [ann, cut, capitals, moved] {
+        let (mut session, mut seen) = (secured(), Seen::default());
+        feed(&mut session, &bytes, &mut seen);
+        assert_eq!(seen.error.map(|error| error.kind()), Some("auth"));
+    }
+    let (mut session, mut seen) = (secured(), Seen::default());
+    feed(&mut session, &good, &mut seen);
+    assert_eq!(seen.error, None);
 }
 
 #[test]
@@ -334,4 +404,37 @@ fn wrong_keys_and_users_get_a_pong_and_an_end() {
     feed(&mut secured(), &message("t", 1, b"no ping", None), &mut seen);
     assert_eq!(seen.error.map(|error| error.kind()), Some("auth"));
     assert!(seen.events.is_empty());
+}
+
+/// Replays the seeds of the fuzz target `handshake`; those that prove the key must get through.
+#[test]
+fn seeds_of_the_handshake() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
+    let mut heard = Vec::new();
+    for kind in ["corpus/handshake", "regressions/handshake"] {
+        for entry in std::fs::read_dir(folder.join(kind)).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            let data = std::fs::read(&path).unwrap();
+            firelane_forward::fuzz_handshake(&data);
+            let users = data[0] % 2 == 1;
+            let auth = Auth {
+                users: auth().users.into_iter().filter(|_| users).collect(),
+                ..auth()
+            };
+            let options = ServerOptions {
+                message_size_max: 64 * 1024,
+                auth: Some(auth),
+            };
+            let (mut session, mut seen) = (Session::new(Arc::new(options), [7; 32]), Seen::default());
+            feed(&mut session, &data[1..], &mut seen);
+            if !seen.events.is_empty() {
+                heard.push(path.file_name().unwrap().to_string_lossy().into_owned());
+            }
+        }
+    }
+    heard.sort();
+    assert_eq!(
+        heard,
+        ["binary-salt", "key-then-event", "nil-before", "user-then-events"]
+    );
 }

@@ -4,26 +4,32 @@
 //! Limits: a message or payload of at most `buffer_max_size`. Under back-pressure it stops reading and keeps
 //! every connection (Fluent Bit closes them all). Acks are sent when the records are in the log. A fault ends
 //! the one connection it came from; what came before it is kept. Not here: UDP heartbeats.
+//!
+//! A silent client is never closed, with two exceptions: before it has proved the key it has
+//! `net.accept_timeout`; and a message of 64 KiB or more that nobody ends gives way after a minute, once
+//! more than 64 MiB of such are held.
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use firelane_conf::Diagnostic;
-use firelane_conf::units::{ByteSize, OnOff, Secret, Words};
+use firelane_conf::units::{ByteSize, Login, OnOff, Secret};
 use firelane_core::{
     AckOn, BoxFuture, BuildCx, Input, InputConfig, InputCx, InputError, InputPlugin, Reason, Stability,
     Ticket, TicketError,
 };
 use firelane_forward::{Auth, Run, ServerOptions, Session, write_ack};
-use firelane_net::Stream;
+use firelane_net::limits::Part;
 use firelane_net::listen::{ListenAddr, Peer, parse_unix_perm};
+use firelane_net::{Stream, Unfinished, tls};
 use firelane_record::Tag;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
 
 use crate::serve::{Got, Server, read, refuse, without_effect};
 
@@ -60,7 +66,7 @@ pub struct Config {
     self_hostname: String,
     /// `user password`; repeatable.
     #[serde(default, rename = "security.users")]
-    users: Vec<Words<2>>,
+    users: Vec<Login>,
     /// Buffers grow by themselves: no effect.
     #[expect(dead_code, reason = "named in a warning")]
     buffer_chunk_size: Option<ByteSize>,
@@ -139,14 +145,8 @@ impl Config {
                 return Err(error.help("add `Shared_Key`, or `Empty_Shared_Key on`"));
             }
         };
-        let users = self.users.iter().map(|words| {
-            let password = words
-                .0
-                .get(1)
-                .map(|word| word.as_bytes().to_vec())
-                .unwrap_or_default();
-            (words.0.first().cloned().unwrap_or_default(), password)
-        });
+        let users = self.users.iter();
+        let users = users.map(|login| (login.user.clone(), login.password.expose().as_bytes().to_vec()));
         Ok(Some(Auth {
             shared_key: key,
             users: users.collect(),
@@ -173,20 +173,34 @@ impl Input for Forward {
             prefix,
         } = *self;
         let prefix = Arc::new(prefix);
+        let greeting_max = server.handshake_limit();
+        let unfinished = Unfinished::new(Unfinished::MARK);
         Box::pin(server.run(cx, move |stream, peer, cx| {
             let tags = Tags {
                 prefix: prefix.clone(),
                 fixed: cx.tag_given.clone(),
                 last: None,
             };
-            let session = Session::new(options.clone(), random());
-            let connection = Connection {
-                stream,
-                session,
-                tags,
-                acks: VecDeque::new(),
-            };
-            connection.run(peer, cx)
+            let (options, unfinished) = (options.clone(), unfinished.part());
+            async move {
+                let random = match tls::random() {
+                    Ok(random) => random,
+                    Err(error) => {
+                        tracing::warn!(target: "input", instance = %cx.name, %error, "connection refused");
+                        return;
+                    }
+                };
+                let connection = Connection {
+                    stream,
+                    session: Session::new(options, random),
+                    tags,
+                    acks: VecDeque::new(),
+                    greeting_max,
+                    unfinished,
+                    since: Instant::now(),
+                };
+                connection.run(peer, cx).await;
+            }
         }))
     }
 }
@@ -229,11 +243,32 @@ async fn closed(ticket: Option<&Ticket>) -> Result<(), TicketError> {
     }
 }
 
+/// From this size on a message that does not end may give way. Docker's are smaller.
+const STALLED_MIN: usize = 64 * 1024;
+/// Longest time without the end of a message while too much is unfinished.
+const STALLED_MAX: Duration = Duration::from_secs(60);
+/// Longest time for the last word to a peer whose bytes were bad.
+const LAST_WORD_MAX: Duration = Duration::from_secs(10);
+
+/// Waits until then; without a time, for ever.
+async fn reached(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
 struct Connection {
     stream: Stream,
     session: Session,
     tags: Tags,
     acks: VecDeque<(Ticket, Vec<Bytes>)>,
+    /// Longest handshake.
+    greeting_max: Duration,
+    /// Our bytes of a message that has not ended.
+    unfinished: Part,
+    /// When we began to wait for the peer: at the start, at the end of a message, after our own delays.
+    since: Instant,
 }
 
 /// Why a connection is over.
@@ -246,6 +281,10 @@ enum End {
     Fault(firelane_forward::SessionError),
     /// The engine takes no more.
     Stopped,
+    /// No handshake within the time.
+    Slow(Duration),
+    /// A message that does not end, while memory is tight.
+    Stalled,
 }
 
 impl From<io::Error> for End {
@@ -261,7 +300,7 @@ impl Connection {
             Err(end) => end,
         };
         let fragment = self.session.fragment();
-        if fragment > 0 && !matches!(end, End::Fault(_)) {
+        if fragment > 0 && !matches!(end, End::Fault(_) | End::Slow(_)) {
             // The rest of the message never came: what is here of it was no record yet, and was never acked.
             cx.counts.faults.add(1);
             tracing::warn!(target: "input", instance = %cx.name, %peer, bytes = fragment,
@@ -277,7 +316,16 @@ impl Connection {
                 tracing::warn!(target: "input", instance = %cx.name, %peer, kind = fault.kind(), error = %fault,
                     "bad data, connection closed");
                 // What is owed (a PONG that says no) goes out first, if the peer takes it.
-                let _ = self.transmit().await;
+                let _ = tokio::time::timeout(LAST_WORD_MAX, self.transmit()).await;
+            }
+            End::Slow(limit) => {
+                cx.counts.faults.add(1);
+                tracing::warn!(target: "input", instance = %cx.name, %peer, seconds = limit.as_secs_f32(),
+                    "no handshake within `net.accept_timeout`, connection closed");
+            }
+            End::Stalled => {
+                tracing::warn!(target: "input", instance = %cx.name, %peer, seconds = STALLED_MAX.as_secs(),
+                    "a message did not end while many others are unfinished, connection closed");
             }
         }
     }
@@ -288,12 +336,17 @@ impl Connection {
             self.transmit().await?;
             let may_read = self.acks.len() < ACKS_MAX;
             let front = self.acks.front().map(|(ticket, _)| ticket.clone());
+            let deadline = self.deadline(may_read);
             let got = tokio::select! {
                 got = read(&mut self.stream, self.session.input(), cx), if may_read => got?,
                 closed = closed(front.as_ref()) => {
                     // Records that were given up are not acknowledged, nor is anything behind them.
                     closed.map_err(|_| End::Stopped)?;
                     self.write_acks();
+                    continue;
+                }
+                () = reached(deadline) => {
+                    self.overdue()?;
                     continue;
                 }
             };
@@ -313,6 +366,34 @@ impl Connection {
             self.transmit().await?;
             return Ok(());
         }
+    }
+
+    /// When the peer must have said more.
+    fn deadline(&mut self, may_read: bool) -> Option<Instant> {
+        if self.session.is_greeting() {
+            return Some(self.since + self.greeting_max);
+        }
+        let fragment = self.session.fragment();
+        self.unfinished.set(fragment);
+        if !may_read {
+            // It is us who do not read.
+            self.since = Instant::now();
+            return None;
+        }
+        (fragment >= STALLED_MIN).then(|| self.since + STALLED_MAX)
+    }
+
+    /// The deadline has passed: is that the end?
+    fn overdue(&mut self) -> Result<(), End> {
+        if self.session.is_greeting() {
+            return Err(End::Slow(self.greeting_max));
+        }
+        if self.unfinished.is_over() {
+            return Err(End::Stalled);
+        }
+        // There is room: asked again later.
+        self.since = Instant::now();
+        Ok(())
     }
 
     /// Appends every run that the buffer holds.
@@ -338,6 +419,7 @@ impl Connection {
             cx.counts.dropped.add(Reason::NotLogs, not_logs);
             let tag = self.tags.of(&tag);
             let ticket = cx.append(stream, &tag, records).await.map_err(|_| End::Stopped)?;
+            self.since = Instant::now();
             if !acks.is_empty() {
                 self.acks.push_back((ticket, acks));
             }
@@ -368,11 +450,49 @@ impl Connection {
     }
 }
 
-/// Random bytes for the handshake, from the system's seeded hasher keys.
-fn random() -> [u8; 32] {
-    let mut out = [0; 32];
-    for piece in out.chunks_mut(8) {
-        piece.copy_from_slice(&RandomState::new().hash_one(std::process::id()).to_le_bytes());
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A connection in which `bytes` of a message stand, while `mark` may be unfinished.
+    async fn connection(bytes: usize, mark: usize) -> (Connection, tokio::net::TcpStream) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let options = ServerOptions {
+            message_size_max: 1 << 20,
+            auth: None,
+        };
+        let mut session = Session::new(options.into(), [0; 32]);
+        session.input().resize(bytes, 0x91);
+        let connection = Connection {
+            stream: Stream::Tcp(listener.accept().await.unwrap().0),
+            session,
+            tags: Tags {
+                prefix: Arc::new(None),
+                fixed: None,
+                last: None,
+            },
+            acks: VecDeque::new(),
+            greeting_max: Duration::from_secs(1),
+            unfinished: Unfinished::new(mark).part(),
+            since: Instant::now(),
+        };
+        (connection, client)
     }
-    out
+
+    #[tokio::test]
+    async fn large_messages_that_stall_give_way_when_there_are_many() {
+        let (mut tight, _client) = connection(STALLED_MIN, STALLED_MIN - 1).await;
+        assert!(tight.deadline(true).is_some());
+        assert!(matches!(tight.overdue(), Err(End::Stalled)));
+        let (mut roomy, _client) = connection(STALLED_MIN, STALLED_MIN).await;
+        assert!(roomy.deadline(true).is_some());
+        assert!(roomy.overdue().is_ok());
+        // While it is us who do not read, and for messages of Docker's size, there is no deadline.
+        assert!(roomy.deadline(false).is_none());
+        let (mut small, _client) = connection(STALLED_MIN - 1, 0).await;
+        assert!(small.deadline(true).is_none());
+    }
 }

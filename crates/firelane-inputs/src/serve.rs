@@ -4,20 +4,19 @@ use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use firelane_conf::units::Located;
 use firelane_conf::{Class, Diagnostic, Span};
 use firelane_core::{BuildCx, InputCx, InputError, Phase};
-use firelane_net::listen::{BindError, ListenAddr, Listener, Peer};
-use firelane_net::{NetConfig, ServerTls, Side, Stream, TlsConfig};
+use firelane_net::limits::connections_max;
+use firelane_net::listen::{BindError, HandshakeError, ListenAddr, Listener, Peer};
+use firelane_net::{NetConfig, ServerTls, Side, Slots, Stream, TlsConfig};
 use firelane_parse::Parser;
 use tokio::io::AsyncReadExt;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// Most connections of one input at once; more wait in the backlog.
-const CONNECTIONS_MAX: usize = 10_000;
 /// First and largest size of a connection's read buffer, in bytes: an idle one stays small.
 const BUFFER_MIN: usize = 8 * 1024;
 const BUFFER_MAX: usize = 128 * 1024;
@@ -61,6 +60,11 @@ impl Server {
         })
     }
 
+    /// Longest time before a client has proved who it is.
+    pub(crate) fn handshake_limit(&self) -> Duration {
+        self.net.accept_limit()
+    }
+
     /// Binds the socket.
     pub(crate) async fn open(&mut self) -> Result<(), InputError> {
         let bound = Listener::bind(self.address.clone(), self.tls.clone(), &self.net).await;
@@ -86,7 +90,7 @@ impl Server {
         T: Future<Output = ()> + Send + 'static,
     {
         let listener = self.take().await?;
-        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let slots = Slots::new(connections_max());
         let serve = Arc::new(serve);
         let mut tasks = JoinSet::new();
         let mut drained = pin!(async {
@@ -95,7 +99,7 @@ impl Server {
         });
         loop {
             let slot = tokio::select! {
-                slot = slots.clone().acquire_owned() => slot,
+                slot = slots.take(listener.address()) => slot,
                 () = &mut drained => break,
             };
             let incoming = tokio::select! {
@@ -110,6 +114,7 @@ impl Server {
             tasks.spawn(async move {
                 match incoming.establish().await {
                     Ok((stream, peer)) => serve(stream, peer, cx).await,
+                    Err(HandshakeError::Silent { .. }) => {}
                     Err(error) => {
                         cx.counts.faults.add(1);
                         tracing::warn!(target: "input", instance = %cx.name, %error, "connection refused");

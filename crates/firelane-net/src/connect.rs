@@ -204,7 +204,7 @@ impl Connector {
             })?;
         }
         let name = tls.name(host)?;
-        let handshake = tls.connector().connect(name, tcp).await;
+        let handshake = tls.connector().await.connect(name, tcp).await;
         let stream = handshake.map_err(|source| ConnectError::Tls {
             endpoint: self.endpoint.to_string(),
             source,

@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::dns::{Dns, DnsError};
+use crate::limits::Seldom;
 use crate::net_config::NetConfig;
 use crate::stream::Stream;
 use crate::tls::ServerTls;
@@ -202,6 +203,7 @@ pub struct Listener {
     tls: Option<ServerTls>,
     handshake_limit: Duration,
     probes: Option<socket2::TcpKeepalive>,
+    shortage: Seldom,
 }
 
 #[derive(Debug)]
@@ -241,6 +243,7 @@ impl Listener {
             tls,
             handshake_limit: net.accept_limit(),
             probes: net.probes(),
+            shortage: Seldom::default(),
         })
     }
 
@@ -287,7 +290,10 @@ impl Listener {
                 }
                 Err(error) if is_clients_fault(&error) => {}
                 Err(error) => {
-                    tracing::warn!(%error, address = %self.address, "cannot accept a connection, waiting");
+                    if let Some(kept) = self.shortage.may() {
+                        tracing::warn!(%error, address = %self.address, since_then = kept,
+                            "cannot accept a connection, trying again every 0.1 s");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -325,6 +331,12 @@ pub enum HandshakeError {
         /// The limit.
         limit: Duration,
     },
+    /// The client hung up without a byte, as health checks of load balancers do.
+    #[error("{peer} hung up without a word")]
+    Silent {
+        /// Who.
+        peer: Peer,
+    },
     /// No TLS, no certificate, no common version, or the connection broke.
     #[error("TLS handshake with {peer} failed: {source}")]
     Failed {
@@ -361,8 +373,15 @@ impl Incoming {
         let Some(tls) = tls else {
             return Ok((Stream::Tcp(tcp), peer));
         };
-        match tokio::time::timeout(limit, tls.acceptor().accept(tcp)).await {
-            Ok(Ok(stream)) => Ok((Stream::Tls(Box::new(stream.into())), peer)),
+        let handshake = async {
+            if matches!(tcp.peek(&mut [0]).await, Ok(0)) {
+                return Ok(None);
+            }
+            tls.acceptor().await.accept(tcp).await.map(Some)
+        };
+        match tokio::time::timeout(limit, handshake).await {
+            Ok(Ok(None)) => Err(HandshakeError::Silent { peer }),
+            Ok(Ok(Some(stream))) => Ok((Stream::Tls(Box::new(stream.into())), peer)),
             Ok(Err(source)) => Err(HandshakeError::Failed { peer, source }),
             Err(_) => Err(HandshakeError::Timeout { peer, limit }),
         }

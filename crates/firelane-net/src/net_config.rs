@@ -110,7 +110,8 @@ pub struct NetConfig {
     /// Inputs: connections that wait to be accepted.
     #[serde(rename = "net.backlog")]
     pub backlog: u32,
-    /// Inputs: longest time for the TLS handshake of a new connection. 0 means 60 s.
+    /// Inputs: longest time for the TLS handshake of a new connection, and for the handshake of Forward
+    /// behind it. 0 means 60 s.
     #[serde(rename = "net.accept_timeout")]
     pub accept_timeout: Interval,
     /// Inputs: log an accept timeout as an error.
@@ -236,7 +237,7 @@ impl NetConfig {
         or(self.connect_timeout.into(), CONNECT_MAX)
     }
 
-    /// Longest TLS handshake of an accepted connection; never zero.
+    /// Longest handshake of an accepted connection; never zero.
     pub fn accept_limit(&self) -> Duration {
         or(self.accept_timeout.into(), CONNECT_MAX)
     }

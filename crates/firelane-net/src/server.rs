@@ -1,15 +1,15 @@
 //! A small HTTP/1.1 server over a [`Listener`]: for inputs that take records by HTTP.
 //!
 //! Limits: [`ServerOptions`]. A body beyond its limit is answered 413, a header beyond [`HEAD_MAX`] 431, a
-//! client that takes too long for its header or between two pieces of its body is cut off. Other clients
-//! notice nothing. A handler may take its time: that is back-pressure, and only its own connection waits.
-//! When told to stop, it closes idle connections, lets requests in flight finish, and cuts off what is left
-//! at the deadline. Not here: chunked responses, HTTP/2, routes.
+//! client that takes too long for its header, between two pieces of its body or for all of it is cut off.
+//! Other clients notice nothing. A handler may take its time: that is back-pressure, and only its own
+//! connection waits. When told to stop, it closes idle connections, lets requests in flight finish, and cuts
+//! off what is left at the deadline. Not here: chunked responses, HTTP/2, routes.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::http::header::{CONNECTION, CONTENT_LENGTH};
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -19,13 +19,17 @@ use hyper::body::{Body, Incoming as Arriving};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::listen::{Incoming, Listener, Peer};
+use crate::limits::{self, Part, Slots, Unfinished};
+use crate::listen::{HandshakeError, Incoming, Listener, Peer};
 
 /// Largest header of a request.
 pub const HEAD_MAX: usize = 64 << 10;
+
+/// Bytes per second that a body comes in at least, beside its first [`ServerOptions::body_timeout`].
+pub const BODY_RATE: u32 = 1024;
 
 /// Bounds of a server.
 #[derive(Debug, Clone)]
@@ -34,8 +38,12 @@ pub struct ServerOptions {
     pub body_max: usize,
     /// Longest time for the header of a request; also how long an idle connection is kept.
     pub header_timeout: Duration,
-    /// Longest time between two pieces of a body.
+    /// Longest time between two pieces of a body, and for all of one beside the time of [`BODY_RATE`].
     pub body_timeout: Duration,
+    /// Beyond so many bytes of unfinished bodies, those that take longer than `patience` are cut off.
+    pub unfinished_mark: usize,
+    /// Longest time of a body while so much is unfinished.
+    pub patience: Duration,
     /// Most connections at once; more wait in the backlog.
     pub connections_max: usize,
     /// Keep connections open between requests.
@@ -50,7 +58,9 @@ impl Default for ServerOptions {
             body_max: 4 << 20,
             header_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
-            connections_max: 4096,
+            unfinished_mark: Unfinished::MARK,
+            patience: Duration::from_secs(10),
+            connections_max: limits::connections_max().min(4096),
             keepalive: true,
             grace: Duration::from_secs(5),
         }
@@ -144,15 +154,14 @@ pub async fn serve<H: Handler, W: Watcher>(
     watcher: Arc<W>,
     mut stop: watch::Receiver<bool>,
 ) -> usize {
-    let slots = Arc::new(Semaphore::new(
-        options.connections_max.clamp(1, Semaphore::MAX_PERMITS),
-    ));
+    let slots = Slots::new(options.connections_max);
+    let unfinished = Unfinished::new(options.unfinished_mark);
     let mut tasks = JoinSet::new();
     loop {
         let slot = tokio::select! {
             biased;
             () = told(&mut stop) => break,
-            slot = slots.clone().acquire_owned() => slot,
+            slot = slots.take(listener.address()) => slot,
         };
         let incoming = tokio::select! {
             biased;
@@ -162,10 +171,16 @@ pub async fn serve<H: Handler, W: Watcher>(
         watcher.connected();
         while tasks.try_join_next().is_some() {}
         let (options, handler) = (options.clone(), handler.clone());
-        let (watcher, stop) = (watcher.clone(), stop.clone());
+        let (watcher, stop, unfinished) = (watcher.clone(), stop.clone(), unfinished.clone());
         tasks.spawn(async move {
             let _slot = slot;
-            connection(incoming, &options, &*handler, &*watcher, stop).await;
+            let server = Server {
+                options: &options,
+                handler: &*handler,
+                watcher: &*watcher,
+                unfinished: &unfinished,
+            };
+            server.connection(incoming, stop).await;
         });
     }
     drop(listener);
@@ -183,80 +198,84 @@ async fn told(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-async fn connection<H: Handler, W: Watcher>(
-    incoming: Incoming,
-    options: &ServerOptions,
-    handler: &H,
-    watcher: &W,
-    mut stop: watch::Receiver<bool>,
-) {
-    let broken = |error: &dyn std::fmt::Display, peer: &Peer| {
-        watcher.broken();
-        tracing::debug!(%error, %peer, "http connection ended by an error");
-    };
-    let peer = incoming.peer.clone();
-    let (stream, _) = match incoming.establish().await {
-        Ok(established) => established,
-        Err(error) => return broken(&error, &peer),
-    };
-    let service = service_fn(|request| answer(request, &peer, options, handler, watcher));
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(options.header_timeout)
-        .max_buf_size(HEAD_MAX)
-        .max_header_size(HEAD_MAX)
-        .keep_alive(options.keepalive)
-        .title_case_headers(true);
-    let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let ended = tokio::select! {
-        ended = &mut served => ended,
-        () = told(&mut stop) => {
-            served.as_mut().graceful_shutdown();
-            served.await
-        }
-    };
-    if let Err(error) = ended {
-        broken(&error, &peer);
-    }
+/// What every connection of a server needs.
+struct Server<'s, H, W> {
+    options: &'s ServerOptions,
+    handler: &'s H,
+    watcher: &'s W,
+    unfinished: &'s Arc<Unfinished>,
 }
 
-async fn answer<H: Handler, W: Watcher>(
-    request: ::http::Request<Arriving>,
-    peer: &Peer,
-    options: &ServerOptions,
-    handler: &H,
-    watcher: &W,
-) -> Result<::http::Response<Full<Bytes>>, Infallible> {
-    let (head, body) = request.into_parts();
-    let body = match whole(body, options).await {
-        Ok(body) => body,
-        Err(refused) => {
-            let (status, text) = match refused {
-                Refused::TooLarge => {
-                    watcher.too_large();
-                    (StatusCode::PAYLOAD_TOO_LARGE, "body too large\n")
-                }
-                Refused::TooSlow => (StatusCode::REQUEST_TIMEOUT, "body too slow\n"),
-                Refused::Broken => (StatusCode::BAD_REQUEST, "body incomplete\n"),
-            };
-            // The rest of the body is still on its way: this connection cannot be used again.
-            let mut response = rendered(ServerResponse::text(status, text));
-            response
-                .headers_mut()
-                .insert(CONNECTION, HeaderValue::from_static("close"));
-            return Ok(response);
+impl<H: Handler, W: Watcher> Server<'_, H, W> {
+    async fn connection(&self, incoming: Incoming, mut stop: watch::Receiver<bool>) {
+        let options = self.options;
+        let broken = |error: &dyn std::fmt::Display, peer: &Peer| {
+            self.watcher.broken();
+            tracing::debug!(%error, %peer, "http connection ended by an error");
+        };
+        let peer = incoming.peer.clone();
+        let (stream, _) = match incoming.establish().await {
+            Ok(established) => established,
+            Err(HandshakeError::Silent { .. }) => return,
+            Err(error) => return broken(&error, &peer),
+        };
+        let service = service_fn(|request| self.answer(request, &peer));
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(options.header_timeout)
+            .max_buf_size(HEAD_MAX)
+            .max_header_size(HEAD_MAX)
+            .keep_alive(options.keepalive)
+            .title_case_headers(true);
+        let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let ended = tokio::select! {
+            ended = &mut served => ended,
+            () = told(&mut stop) => {
+                served.as_mut().graceful_shutdown();
+                served.await
+            }
+        };
+        if let Err(error) = ended {
+            broken(&error, &peer);
         }
-    };
-    let request = ServerRequest {
-        method: head.method,
-        path: head.uri.path().to_owned(),
-        query: head.uri.query().map(str::to_owned),
-        headers: head.headers,
-        body,
-        peer: peer.clone(),
-    };
-    Ok(rendered(handler.handle(request).await))
+    }
+
+    async fn answer(
+        &self,
+        request: ::http::Request<Arriving>,
+        peer: &Peer,
+    ) -> Result<::http::Response<Full<Bytes>>, Infallible> {
+        let (head, body) = request.into_parts();
+        let body = match whole(body, self.options, self.unfinished.part()).await {
+            Ok(body) => body,
+            Err(refused) => {
+                let (status, text) = match refused {
+                    Refused::TooLarge => {
+                        self.watcher.too_large();
+                        (StatusCode::PAYLOAD_TOO_LARGE, "body too large\n")
+                    }
+                    Refused::TooSlow => (StatusCode::REQUEST_TIMEOUT, "body too slow\n"),
+                    Refused::Broken => (StatusCode::BAD_REQUEST, "body incomplete\n"),
+                };
+                // The rest of the body is still on its way: this connection cannot be used again.
+                let mut response = rendered(ServerResponse::text(status, text));
+                response
+                    .headers_mut()
+                    .insert(CONNECTION, HeaderValue::from_static("close"));
+                return Ok(response);
+            }
+        };
+        let request = ServerRequest {
+            method: head.method,
+            path: head.uri.path().to_owned(),
+            query: head.uri.query().map(str::to_owned),
+            headers: head.headers,
+            body,
+            peer: peer.clone(),
+        };
+        Ok(rendered(self.handler.handle(request).await))
+    }
 }
 
 enum Refused {
@@ -265,14 +284,22 @@ enum Refused {
     Broken,
 }
 
-async fn whole(mut body: Arriving, options: &ServerOptions) -> Result<Bytes, Refused> {
+async fn whole(mut body: Arriving, options: &ServerOptions, mut part: Part) -> Result<Bytes, Refused> {
     let announced = body.size_hint().exact();
     if announced.is_some_and(|bytes| bytes > options.body_max as u64) {
         return Err(Refused::TooLarge);
     }
     let (mut first, mut all) = (Bytes::new(), BytesMut::new());
+    let begun = Instant::now();
     loop {
-        let frame = tokio::time::timeout(options.body_timeout, body.frame()).await;
+        let so_far = first.len() + all.len();
+        part.set(so_far);
+        if part.is_over() && begun.elapsed() > options.patience {
+            return Err(Refused::TooSlow);
+        }
+        let earned = options.body_timeout + Duration::from_secs(so_far as u64) / BODY_RATE;
+        let left = earned.saturating_sub(begun.elapsed()).min(options.body_timeout);
+        let frame = tokio::time::timeout(left, body.frame()).await;
         let frame = match frame.map_err(|_| Refused::TooSlow)? {
             None => break,
             Some(frame) => frame.map_err(|_| Refused::Broken)?,

@@ -1,7 +1,7 @@
 //! What the outputs' `build` functions share: network settings, workers, warnings and refusals with their
 //! place.
 
-use firelane_conf::{Class, Diagnostic};
+use firelane_conf::{Class, Diagnostic, redact};
 use firelane_core::{BuildCx, Limits, Order};
 use firelane_net::{ClientTls, Connector, Endpoint, HttpClient, NetConfig, Proxy, Side, TlsConfig};
 
@@ -101,10 +101,9 @@ pub(crate) fn warn(cx: &BuildCx<'_>, key: &str, reason: &str) {
 }
 
 fn written(cx: &BuildCx<'_>, key: &str) -> String {
-    let secret = ["passwd", "password", "secret", "shared_key", "token"];
     match cx.section.get(key) {
-        Some(entry) if !secret.iter().any(|word| key.contains(word)) => {
-            format!("`{key} {}`", entry.value.value)
+        Some(entry) if !redact::is_secret(key) => {
+            format!("`{key} {}`", redact::value(key, &entry.value.value))
         }
         _ => format!("`{key}`"),
     }

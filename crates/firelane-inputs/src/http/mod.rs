@@ -60,13 +60,15 @@ pub struct Config {
     /// Answer `GET /health`.
     #[serde(default)]
     enable_health_endpoint: OnOff,
-    /// Most connections at once; 0: 4096.
+    /// Most connections at once. Default, and at 0: 4096, or three quarters of the files that the process may
+    /// open.
     #[serde(default)]
     max_connections: usize,
     /// The same under its newer name; wins.
     #[serde(rename = "http_server.max_connections")]
     server_max_connections: Option<usize>,
-    /// How long an idle connection is kept.
+    /// How long an idle connection is kept, and how long the header of a request may take. Default, and at 0:
+    /// 30s.
     #[serde(rename = "http_server.idle_timeout")]
     idle_timeout: Option<Interval>,
     /// HTTP/2 is not taken: no effect.
@@ -160,7 +162,7 @@ impl InputConfig for Config {
             0 => {}
             most => options.connections_max = most,
         }
-        if let Some(idle) = self.idle_timeout {
+        if let Some(idle) = self.idle_timeout.filter(|idle| !idle.0.is_zero()) {
             options.header_timeout = idle.0;
         }
         let settings = Settings {

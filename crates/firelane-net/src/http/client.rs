@@ -276,7 +276,7 @@ impl Inner {
             .map(|origin| format!("{origin}{}", request.target));
         let target = absolute.as_deref().unwrap_or(&request.target);
         let target = Uri::try_from(target).map_err(|error| HttpError::Target {
-            target: request.target.clone(),
+            target: firelane_conf::redact::text(&request.target),
             reason: error.to_string(),
         })?;
         let mut message = ::http::Request::new(Full::new(request.body.clone()));

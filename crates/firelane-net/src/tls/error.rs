@@ -34,15 +34,39 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
     },
-    /// A private key under a password.
-    #[error(
-        "`{}` is encrypted and `tls.key_passwd` is not supported; decrypt it once with \
-         `openssl pkey -in OLD -out NEW` and protect the file by its permissions",
-        .path.display()
-    )]
+    /// A private key under a password that is not given.
+    #[error("`{}` is encrypted: set `tls.key_passwd`, for example to `${{KEY_PASSWD}}`", .path.display())]
     EncryptedKey {
         /// The file.
         path: PathBuf,
+    },
+    /// A private key under another password.
+    #[error("`{}` is encrypted and `tls.key_passwd` does not open it; check the password", .path.display())]
+    WrongPassword {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A private key that is encrypted in the way of old OpenSSL.
+    #[error(
+        "`{}` is encrypted in the old PEM form (`Proc-Type: 4,ENCRYPTED`), which is not supported; convert it \
+         once with `openssl pkcs8 -topk8 -in OLD -out NEW`",
+        .path.display()
+    )]
+    OldEncryption {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A private key whose encryption is not supported.
+    #[error(
+        "`{}` is not encrypted with PBES2 (AES or 3DES; PBKDF2 with SHA-2, or scrypt): {reason}; convert it once with \
+         `openssl pkcs8 -topk8 -in OLD -out NEW`",
+        .path.display()
+    )]
+    BadEncryption {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: &'static str,
     },
     /// One of certificate and key is missing.
     #[error("`{have}` is set but `{miss}` is not; both are needed")]

@@ -170,6 +170,82 @@ async fn slow_and_broken_clients_are_cut_off() {
     assert!(huge.starts_with("HTTP/1.1 431 "), "{huge}");
 }
 
+/// Writes `head`, then one byte of `drip` after the other, until the server hangs up; its answer.
+async fn trickle(port: u16, head: &str, drip: u8) -> String {
+    let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let (mut from, mut to) = stream.into_split();
+    to.write_all(head.as_bytes()).await.unwrap();
+    let drips = tokio::spawn(async move {
+        while to.write_all(&[drip]).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let mut answer = Vec::new();
+    let read = from.read_to_end(&mut answer);
+    let _ = tokio::time::timeout(Duration::from_secs(10), read)
+        .await
+        .expect("the server hangs up");
+    drips.abort();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn clients_that_trickle_are_cut_off() {
+    // Scenario: a byte every 20 ms, for ever: no pause is long. Guarantees: the whole is limited too.
+    let server = start(options(), None).await;
+    let head = trickle(server.port, "POST / HTTP/1.1\r\nHost: x\r\nX-Slow: ", b'x').await;
+    assert!(!head.contains("HTTP/1.1 2"), "{head}");
+    let body = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n";
+    let body = trickle(server.port, body, b'x').await;
+    assert!(body.starts_with("HTTP/1.1 408 "), "{body}");
+}
+
+#[tokio::test]
+async fn unfinished_bodies_give_way_when_there_are_many() {
+    // Scenario: a body takes longer than `patience`. Guarantees: it is cut off beyond the mark only.
+    for (unfinished_mark, want) in [(50, "HTTP/1.1 408 "), (500, "HTTP/1.1 201 ")] {
+        let options = ServerOptions {
+            unfinished_mark,
+            patience: Duration::from_millis(50),
+            body_timeout: Duration::from_secs(60),
+            ..options()
+        };
+        let server = start(options, None).await;
+        let mut stream = TcpStream::connect(("127.0.0.1", server.port)).await.unwrap();
+        let head = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 202\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        for piece in [&[b'x'; 100][..], &[b'x'; 101], b"x"] {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let _ = stream.write_all(piece).await;
+        }
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(answer.starts_with(want), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn too_many_headers_are_refused() {
+    let server = start(options(), None).await;
+    let headers: String = (0..101).map(|n| format!("X-{n}: y\r\n")).collect();
+    let answer = raw(server.port, format!("GET / HTTP/1.1\r\n{headers}\r\n").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+}
+
+#[tokio::test]
+async fn health_checks_of_a_tls_port_are_no_faults() {
+    let certs = Certs::new(&["localhost"]);
+    let server = start(options(), Some(ServerTls::build(&certs.server()).unwrap())).await;
+    drop(TcpStream::connect(("127.0.0.1", server.port)).await.unwrap());
+    // One that says something wrong is, and comes later: the first is done by then or soon.
+    raw(server.port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    server.stop.send(true).unwrap();
+    server.task.await.unwrap();
+    assert_eq!(server.counts.broken.load(Ordering::Relaxed), 1);
+    assert_eq!(server.counts.connections.load(Ordering::Relaxed), 2);
+}
+
 #[tokio::test]
 async fn the_limit_of_connections_holds() {
     // Scenario: one connection allowed and held idle. Guarantees: the second is served once the first is cut

@@ -12,3 +12,4 @@ mod listen;
 mod peer;
 mod proxies;
 mod tls;
+mod tls_reload;

@@ -103,35 +103,68 @@ async fn an_untrusted_chain_is_refused_unless_verify_is_off() {
 }
 
 #[tokio::test]
+async fn an_expired_certificate_is_refused() {
+    let certs = Certs::expired(&["localhost"]);
+    let error = connect(&certs.client(), &certs.server(), "localhost")
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("certificate expired"), "{error}");
+    // The same for a client's.
+    let good = Certs::new(&["localhost"]);
+    let strict = TlsConfig {
+        ca_file: Some(certs.path("ca.pem")),
+        ..good.strict_server()
+    };
+    let late = TlsConfig {
+        ca_file: Some(good.path("ca.pem")),
+        ..certs.known_client()
+    };
+    assert!(connect(&late, &strict, "localhost").await.is_err());
+}
+
+#[tokio::test]
 async fn versions_must_meet() {
     let certs = Certs::new(&["localhost"]);
-    let old = TlsConfig {
-        max_version: Some("TLSv1.2".to_owned()),
-        ..certs.client()
+    let highest = |version: &str, base: TlsConfig| TlsConfig {
+        max_version: Some(version.to_owned()),
+        ..base
     };
+    let lowest = |version: &str, base: TlsConfig| TlsConfig {
+        min_version: Some(version.to_owned()),
+        ..base
+    };
+    let old = highest("TLSv1.2", certs.client());
     connect(&old, &certs.server(), "localhost").await.unwrap();
-    let new = TlsConfig {
-        min_version: Some("1.3".to_owned()),
-        ..certs.server()
-    };
+    let new = lowest("1.3", certs.server());
     assert!(connect(&old, &new, "localhost").await.is_err());
+    connect(&certs.client(), &new, "localhost").await.unwrap();
+    // And the other way round.
+    let old = highest("TLSv1.2", certs.server());
+    let new = lowest("TLSv1.3", certs.client());
+    assert!(connect(&new, &old, "localhost").await.is_err());
+    connect(&certs.client(), &old, "localhost").await.unwrap();
 }
 
 #[tokio::test]
 async fn a_client_certificate_can_be_demanded() {
     let certs = Certs::new(&["localhost"]);
-    let strict = TlsConfig {
-        verify_client_cert: true.into(),
+    let strict = certs.strict_server();
+    connect(&certs.known_client(), &strict, "localhost")
+        .await
+        .unwrap();
+    assert!(
+        connect(&certs.client(), &strict, "localhost").await.is_err(),
+        "none"
+    );
+    let others = Certs::new(&["localhost"]);
+    let foreign = TlsConfig {
         ca_file: Some(certs.path("ca.pem")),
-        ..certs.server()
+        ..others.known_client()
     };
-    let own = TlsConfig {
-        crt_file: Some(certs.path("client.pem")),
-        key_file: Some(certs.path("client.key")),
-        ..certs.client()
-    };
-    connect(&own, &strict, "localhost").await.unwrap();
-    assert!(connect(&certs.client(), &strict, "localhost").await.is_err());
+    assert!(
+        connect(&foreign, &strict, "localhost").await.is_err(),
+        "of another authority"
+    );
 }
 
 #[track_caller]
@@ -170,7 +203,7 @@ fn errors_name_the_file_and_the_way_out() {
         &own("client.pem", "client.pem"),
         "client.pem` holds no PEM private key",
     );
-    refused(&own("client.pem", "encrypted.key"), "openssl pkey");
+    refused(&own("client.pem", "encrypted.key"), "set `tls.key_passwd`");
     refused(
         &own("client.pem", "server.key"),
         "client.pem` holds an unusable certificate",

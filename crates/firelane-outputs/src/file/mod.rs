@@ -228,6 +228,9 @@ impl Job {
         };
         match self.append(chunk, &path) {
             Ok(()) => Outcome::Delivered,
+            Err((_, error @ WriteError::Never { .. })) => {
+                Outcome::discard_all(Cause::new(CauseKind::Refused, error.to_string()))
+            }
             Err((done, error)) => Outcome::Retry {
                 done,
                 refused: RecordSet::none(),
@@ -239,7 +242,11 @@ impl Job {
 
     /// Writes the chunk in pieces that stay in the cache of the processor.
     fn append(&self, chunk: &Chunk, path: &Path) -> Result<(), (RecordSet, WriteError)> {
-        let (mut file, is_new) = write::open(path, self.mkdir).map_err(|error| (RecordSet::none(), error))?;
+        let opened = match self.fixed {
+            Some(_) => write::open(path, self.mkdir),
+            None => write::open_below(&self.folder, path, self.mkdir),
+        };
+        let (mut file, is_new) = opened.map_err(|error| (RecordSet::none(), error))?;
         let mut block = Vec::with_capacity(PIECE + PIECE / 4);
         let mut before = 0;
         let mut flush = |block: &mut Vec<u8>| {
@@ -253,7 +260,7 @@ impl Job {
         written.and_then(|()| flush(&mut block)).map_err(|error| {
             let written = match &error {
                 WriteError::Part { written, .. } => *written,
-                WriteError::Nothing { .. } => 0,
+                WriteError::Nothing { .. } | WriteError::Never { .. } => 0,
             };
             (self.whole(chunk, is_new, written), error)
         })

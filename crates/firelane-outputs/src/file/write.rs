@@ -20,6 +20,14 @@ pub(super) enum WriteError {
         /// The system's words.
         source: io::Error,
     },
+    /// There can be no such file below the folder: what a tag from outside asks for must not stop the others.
+    #[error("cannot open {path}, made of a tag: {reason}")]
+    Never {
+        /// The file.
+        path: String,
+        /// Why not.
+        reason: String,
+    },
     /// The first bytes are in the file and could not be taken back.
     #[error("cannot write {path}: {source}; {written} bytes of the block stay in it")]
     Part {
@@ -51,6 +59,61 @@ pub(super) fn open(path: &Path, mkdir: bool) -> Result<(File, bool), WriteError>
         .metadata()
         .is_ok_and(|meta| meta.is_file() && meta.len() == 0);
     Ok((file, is_empty))
+}
+
+/// The same for a file whose name was made of a tag. It stays below `folder`, also where links lead; what
+/// only another tag would mend is [`WriteError::Never`].
+pub(super) fn open_below(folder: &Path, path: &Path, mkdir: bool) -> Result<(File, bool), WriteError> {
+    let never = |reason: &str| WriteError::Never {
+        path: path.display().to_string(),
+        reason: reason.to_owned(),
+    };
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    let folder = match folder.canonicalize() {
+        Err(error) if mkdir && error.kind() == io::ErrorKind::NotFound => {
+            let made = std::fs::create_dir_all(folder).and_then(|()| folder.canonicalize());
+            made.map_err(|source| nothing("create the folder of", path, source))?
+        }
+        found => found.map_err(|source| nothing("open", path, source))?,
+    };
+    if leaves(&folder, path) {
+        return Err(never("a symbolic link leads out of `path`"));
+    }
+    open(path, mkdir).map_err(|error| match error {
+        WriteError::Nothing { source, .. } if is_of_name(source.kind()) => never(&match source.kind() {
+            io::ErrorKind::NotFound => format!("{source}; `mkdir on` makes folders"),
+            _ => source.to_string(),
+        }),
+        other => other,
+    })
+}
+
+/// Whether the file, or the lowest folder above it that exists, is elsewhere when links are followed.
+fn leaves(folder: &Path, path: &Path) -> bool {
+    // A link to nothing would be followed by the opening.
+    let dangles = |path: &Path| path.symlink_metadata().is_ok_and(|found| found.is_symlink());
+    for part in path.ancestors() {
+        match part.canonicalize() {
+            Ok(real) => return !real.starts_with(folder),
+            Err(_) if dangles(part) => return true,
+            Err(_) => {}
+        }
+    }
+    // A relative path of one component: it stands in the working folder, which is `folder`.
+    false
+}
+
+/// Errors that a name has and a disk has not, once the folder is there.
+fn is_of_name(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{AlreadyExists, InvalidFilename, IsADirectory, NotADirectory, NotFound};
+    matches!(
+        kind,
+        AlreadyExists | InvalidFilename | IsADirectory | NotADirectory | NotFound
+    )
 }
 
 /// Appends a piece of a block of which `before` bytes are in the file. What a failed write left behind (a
@@ -150,6 +213,54 @@ mod tests {
         let error = take_back(&mut file, &path, 4, io::ErrorKind::StorageFull.into());
         assert!(matches!(error, WriteError::Part { written: 4, .. }), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), b"halftheirs");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_do_not_lead_out_of_the_folder() {
+        use std::os::unix::fs::symlink;
+
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, outside) = (dir.path().join("logs"), dir.path().join("outside"));
+        std::fs::create_dir_all(folder.join("real")).unwrap();
+        std::fs::create_dir(&outside).unwrap();
+        std::fs::write(outside.join("file"), "").unwrap();
+        symlink("../outside", folder.join("away")).unwrap();
+        symlink("../outside/file", folder.join("leaf")).unwrap();
+        symlink("../outside/new", folder.join("dangling")).unwrap();
+        symlink("real", folder.join("within")).unwrap();
+        for name in ["away/x", "away/x/y", "leaf", "dangling"] {
+            let error = open_below(&folder, &folder.join(name), true).unwrap_err();
+            assert!(matches!(error, WriteError::Never { .. }), "{name}: {error}");
+        }
+        assert_eq!(
+            std::fs::read_dir(&outside).unwrap().count(),
+            1,
+            "nothing was made there"
+        );
+        open_below(&folder, &folder.join("within/x"), false).unwrap();
+        assert!(folder.join("real/x").exists());
+    }
+
+    /// Scenario: tags that no file can have. Guarantees: they are told from a disk that fails, so that they
+    /// are given up and the others go on.
+    #[test]
+    fn impossible_names_are_told_from_failing_disks() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        open_below(dir.path(), &at("a"), true).unwrap();
+        let deep = "x/".repeat(3000);
+        for (name, mkdir) in [("a/b", true), (&*deep, true), ("no/b", false)] {
+            let error = open_below(dir.path(), &at(name), mkdir).unwrap_err();
+            assert!(matches!(error, WriteError::Never { .. }), "{error}");
+        }
+        std::fs::create_dir(at("d")).unwrap();
+        let error = open_below(dir.path(), &at("d"), true).unwrap_err();
+        assert!(matches!(error, WriteError::Never { .. }), "{error}");
+        let missing = at("missing");
+        let error = open_below(&missing, &missing.join("t"), false).unwrap_err();
+        assert!(matches!(error, WriteError::Nothing { .. }), "{error}");
+        open_below(&missing, &missing.join("t"), true).unwrap();
     }
 
     #[cfg(target_os = "linux")]

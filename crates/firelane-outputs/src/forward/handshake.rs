@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use firelane_record::msgpack::{self, Reader, Token};
 use sha2::{Digest, Sha512};
+use subtle::ConstantTimeEq;
 
 /// What proves who we are.
 pub(super) struct Credentials {
@@ -118,9 +119,8 @@ pub(super) fn read_pong(
             String::from_utf8_lossy(reason).into_owned(),
         ));
     }
-    // The digest is public once it was sent: comparing it needs no constant time.
     let want = hex(&[salt, hostname, &helo.nonce, own.shared_key.as_bytes()]);
-    if digest == want.as_bytes() {
+    if want.as_bytes().ct_eq(digest).into() {
         Ok(())
     } else {
         Err(HandshakeError::Impostor)

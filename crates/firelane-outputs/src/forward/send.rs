@@ -1,9 +1,7 @@
 //! Messages of a chunk over a connection: handshake when it is new, then the bytes, then the
 //! acknowledgements.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use firelane_core::{BoxFuture, Cause, CauseKind, Chunk, DeliverCx, GroupBy, Limits, Outcome, Output};
 use firelane_record::msgpack;
@@ -119,7 +117,7 @@ impl Forward {
         let end = self.answer(&mut connection, &mut buffer, "HELO").await?;
         let helo = read_helo(&buffer[..end]).map_err(refused)?;
         buffer.drain(..end);
-        let salt = salt();
+        let salt = salt().map_err(|error| self.cause(CauseKind::Io, &error.to_string()))?;
         let written = connection
             .write(&ping(own, &helo, &salt), self.wire.io_limit())
             .await;
@@ -161,19 +159,11 @@ impl Forward {
     }
 }
 
-/// Text of 16 characters that cannot be foreseen: a keyed hash of the time, whose key is the system's
-/// randomness. Letters only, so that every server reads it as a string.
-fn salt() -> [u8; SALT_LEN] {
+/// Text of 16 characters that cannot be foreseen. Letters only, so that every server reads it as a string.
+fn salt() -> std::io::Result<[u8; SALT_LEN]> {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut salt = [0; SALT_LEN];
-    for half in salt.chunks_mut(8) {
-        let mut bits = RandomState::new().hash_one(SystemTime::now());
-        for letter in half {
-            *letter = LETTERS[(bits & 63) as usize];
-            bits >>= 6;
-        }
-    }
-    salt
+    let random = firelane_net::tls::random::<SALT_LEN>()?;
+    Ok(random.map(|byte| LETTERS[usize::from(byte & 63)]))
 }
 
 impl Output for Forward {

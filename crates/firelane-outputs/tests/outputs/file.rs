@@ -92,6 +92,34 @@ async fn without_a_name_the_tag_is_the_file() {
     }
 }
 
+/// Scenario: a tag whose path is a folder already, and one that a link leads out of `path`. Guarantees: they
+/// are given up, the output goes on.
+#[cfg(unix)]
+#[tokio::test]
+async fn tags_that_cannot_be_files_stop_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let logs = dir.path().join("logs");
+    std::fs::create_dir(&logs).unwrap();
+    std::os::unix::fs::symlink("..", logs.join("up")).unwrap();
+    let output = build(
+        "file",
+        &[
+            ("path", logs.to_str().unwrap()),
+            ("format", "plain"),
+            ("mkdir", "on"),
+        ],
+    );
+    assert_eq!(deliver(&output, chunk("a/b", &["x"])).await, Outcome::Delivered);
+    for (tag, want) in [("a", "directory"), ("up/x", "leads out of `path`")] {
+        let Outcome::Discard { why, .. } = deliver(&output, chunk(tag, &["x"])).await else {
+            panic!("{tag} is not given up");
+        };
+        assert!(why.text.contains(want), "{}", why.text);
+    }
+    assert!(!dir.path().join("x").exists());
+    assert_eq!(deliver(&output, chunk("b", &["x"])).await, Outcome::Delivered);
+}
+
 #[tokio::test]
 async fn a_rotated_file_is_begun_anew() {
     let dir = tempfile::tempdir().unwrap();
