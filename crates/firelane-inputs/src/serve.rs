@@ -11,7 +11,7 @@ use firelane_conf::units::Located;
 use firelane_conf::{Class, Diagnostic, Span};
 use firelane_core::{BuildCx, InputCx, InputError, Phase};
 use firelane_net::limits::connections_max;
-use firelane_net::listen::{BindError, HandshakeError, ListenAddr, Listener, Peer};
+use firelane_net::listen::{BindError, HandshakeError, Incoming, ListenAddr, Listener, Peer};
 use firelane_net::{NetConfig, ServerTls, Side, Slots, Stream, TlsConfig};
 use firelane_parse::Parser;
 use tokio::io::AsyncReadExt;
@@ -89,7 +89,7 @@ impl Server {
         F: Fn(Stream, Peer, InputCx) -> T + Send + Sync + 'static,
         T: Future<Output = ()> + Send + 'static,
     {
-        let listener = self.take().await?;
+        let mut listener = self.take().await?;
         let slots = Slots::new(connections_max());
         let serve = Arc::new(serve);
         let mut tasks = JoinSet::new();
@@ -109,22 +109,23 @@ impl Server {
                 // Ended tasks are taken, so that the set does not grow.
                 Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
             };
-            cx.counts.connections.add(1);
-            let (serve, cx) = (serve.clone(), cx.clone());
-            tasks.spawn(async move {
-                match incoming.establish().await {
-                    Ok((stream, peer)) => serve(stream, peer, cx).await,
-                    Err(HandshakeError::Silent { .. }) => {}
-                    Err(error) => {
-                        cx.counts.faults.add(1);
-                        tracing::warn!(target: "input", instance = %cx.name, %error, "connection refused");
-                    }
-                }
-                drop(slot);
-            });
+            tasks.spawn(attend(incoming, slot, serve.clone(), cx.clone()));
         }
-        // New clients are refused from here on; those that are connected end by themselves, or at the end of
-        // the drain.
+        // New clients are refused from here on. Those that wait have connected, and perhaps written.
+        let refused = listener.refuse_new();
+        let last = tokio::time::Instant::now() + LAST_CALL;
+        loop {
+            let waiting = async { (slots.take(listener.address()).await, listener.accept().await) };
+            let (slot, incoming) = tokio::select! {
+                biased;
+                () = cx.stop.over() => break,
+                () = tokio::time::sleep_until(last), if !refused => break,
+                waiting = waiting => waiting,
+                () = tokio::time::sleep(NOBODY) => break,
+            };
+            tasks.spawn(attend(incoming, slot, serve.clone(), cx.clone()));
+        }
+        // Those that are connected end by themselves, or at the end of the drain.
         drop(listener);
         tokio::select! {
             () = async { while tasks.join_next().await.is_some() {} } => {}
@@ -132,6 +133,30 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// Longest time in which clients are accepted that wait when the drain has begun, where new ones cannot be
+/// refused meanwhile.
+const LAST_CALL: Duration = Duration::from_millis(500);
+/// Nobody waits who was not accepted within that time.
+const NOBODY: Duration = Duration::from_millis(10);
+
+/// Serves one connection.
+async fn attend<F, T, S>(incoming: Incoming, slot: S, serve: Arc<F>, cx: InputCx)
+where
+    F: Fn(Stream, Peer, InputCx) -> T,
+    T: Future<Output = ()>,
+{
+    cx.counts.connections.add(1);
+    match incoming.establish().await {
+        Ok((stream, peer)) => serve(stream, peer, cx).await,
+        Err(HandshakeError::Silent { .. }) => {}
+        Err(error) => {
+            cx.counts.faults.add(1);
+            tracing::warn!(target: "input", instance = %cx.name, %error, "connection refused");
+        }
+    }
+    drop(slot);
 }
 
 /// What a read brought.

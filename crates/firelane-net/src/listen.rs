@@ -212,7 +212,8 @@ enum Socket {
     #[cfg(unix)]
     Unix(
         UnixListener,
-        #[expect(dead_code, reason = "removes the file when dropped")] SocketFile,
+        /// Removes the socket's file when dropped.
+        Option<SocketFile>,
     ),
 }
 
@@ -258,6 +259,19 @@ impl Listener {
             Socket::Tcp(listener) => listener.local_addr().ok(),
             #[cfg(unix)]
             Socket::Unix(..) => None,
+        }
+    }
+
+    /// Refuses clients that come from now on; those that wait can still be accepted. False over TCP: there only
+    /// the end of the listener refuses anybody.
+    pub fn refuse_new(&mut self) -> bool {
+        match &mut self.socket {
+            Socket::Tcp(_) => false,
+            #[cfg(unix)]
+            Socket::Unix(_, file) => {
+                *file = None;
+                true
+            }
         }
     }
 
@@ -454,7 +468,7 @@ fn bind_unix(address: &ListenAddr, path: &Path, perm: Option<u32>) -> Result<Soc
     if let Some(perm) = perm {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(perm)).map_err(failed)?;
     }
-    Ok(Socket::Unix(listener, file))
+    Ok(Socket::Unix(listener, Some(file)))
 }
 
 /// The file of our socket, known by its inode.

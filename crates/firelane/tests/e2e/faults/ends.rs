@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use firelane_testkit::forward::{message, numbered};
-use firelane_testkit::{Act, Destination, until};
+use firelane_testkit::{Act, Destination, Forward, until};
 
 use super::{connect, http_output, unix_input};
 use crate::{PATIENCE, numbers, router};
@@ -159,4 +159,53 @@ fn a_destination_that_comes_back_during_the_drain() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     ended.ledgers().all_delivered("http.0", RECORDS);
     destination.assert_once(numbers("a", RECORDS));
+}
+
+/// Scenario: SIGTERM under the load of eight clients that connect anew for every message, for a second more.
+/// Guarantees: a connection that was made is read to its end; later ones are refused, so the client knows.
+#[test]
+fn connections_made_after_sigterm_are_read_or_refused() {
+    let destination = Destination::start(|_| Act::Accept);
+    let conf = format!(
+        "[SERVICE]\n{}{}",
+        unix_input(""),
+        http_output(destination.port(), "")
+    );
+    let router = router().start(&conf);
+    let over = AtomicBool::new(false);
+    let socket = router.path("in.sock");
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let write = |name: &str| {
+        let mut sent = Vec::new();
+        for sequence in numbers(name, u64::MAX) {
+            if over.load(Ordering::Relaxed) {
+                break;
+            }
+            let bytes = message(name, numbered(&sequence, 100));
+            let result = Forward::unix(&socket).and_then(|mut client| client.send(&bytes, PATIENCE));
+            if result.is_ok() {
+                sent.push(sequence);
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        sent
+    };
+    let sent: Vec<String> = thread::scope(|scope| {
+        let clients = names.map(|name| {
+            let write = &write;
+            scope.spawn(move || write(name))
+        });
+        destination.wait_for(100, PATIENCE);
+        router.terminate();
+        thread::sleep(Duration::from_secs(1));
+        over.store(true, Ordering::Relaxed);
+        clients
+            .into_iter()
+            .flat_map(|client| client.join().expect("a client"))
+            .collect()
+    });
+    let ended = router.wait_end();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    destination.assert_once(sent.iter().cloned());
+    ended.ledgers().all_delivered("http.0", sent.len() as u64);
 }

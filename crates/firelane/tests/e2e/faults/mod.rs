@@ -7,7 +7,6 @@ mod dns;
 mod durable;
 mod ends;
 mod kills;
-mod open;
 mod plugins;
 mod refuse;
 

@@ -207,3 +207,34 @@ fn what_a_filter_holds_is_not_acked() {
     ended.ledgers().all_delivered("http.0", 3);
     destination.assert_once(["a", "b", "c"].map(String::from));
 }
+
+/// Scenario: of two outputs one has a delivery that never ends, and what comes is ten times the memory limit.
+/// Guarantees: the other output gets everything all the same; a hanging output counts as dead, as a refusing
+/// one does, or a watchdog ends its delivery.
+#[test]
+fn an_output_that_hangs_at_the_memory_limit() {
+    const RECORDS: u64 = 5000;
+    let destination = Destination::start(|_| Act::Accept);
+    let outputs = format!(
+        "[OUTPUT]\n    Name test_partial\n    Match *\n    Path out.json\n{}",
+        http_output(destination.port(), "")
+    );
+    let service = SERVICE.replace("Grace 10", "Grace 1");
+    let conf = format!(
+        "[SERVICE]\n{service}{}{outputs}",
+        unix_input("    Mem_Buf_Limit 200k\n")
+    );
+    let router = faulty().start(&conf);
+    let mut client = connect(&router);
+    let hang = message("app", record(&[("seq", "hang"), ("act", "hang")]));
+    client.send(&hang, PATIENCE).unwrap();
+    destination.wait_for(1, PATIENCE);
+    for sequence in numbers("a", RECORDS) {
+        let sent = client.send(&message("app", numbered(&sequence, 400)), PATIENCE);
+        sent.unwrap_or_else(|error| panic!("stopped at {sequence}: {error}\n{}", router.log()));
+    }
+    destination.wait_for(RECORDS + 1, PATIENCE);
+    let ended = router.stop();
+    ended.ledgers().all_delivered("http.1", RECORDS + 1);
+    destination.assert_once(numbers("a", RECORDS).chain(["hang".to_string()]));
+}
