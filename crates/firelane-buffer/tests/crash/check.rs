@@ -1,0 +1,268 @@
+//! What must hold after a restart and in the end.
+
+use std::collections::BTreeSet;
+
+use firelane_buffer::store::recover::{Note, Recovered, Recovery};
+use firelane_buffer::store::{LoadError, Location, Store, segment_sequence};
+use firelane_record::set::RecordSet;
+
+use crate::world::{Item, ROUTES, World, within};
+
+impl World {
+    /// The process dies or the power fails; what comes back is checked.
+    pub(crate) fn crash(&mut self) {
+        self.store = None;
+        self.pending = Default::default();
+        self.outage();
+        let recovery = self.open();
+        self.quiet();
+        let recovery = if self.rng.chance(1, 4) { self.open_twice(recovery) } else { recovery };
+        self.check(&recovery);
+        self.loud();
+    }
+
+    fn outage(&mut self) {
+        if self.rng.chance(2, 3) {
+            self.disk.power_loss();
+            if self.mode.rot && self.rng.chance(1, 2) {
+                self.flip_bytes();
+            }
+        } else {
+            self.say(|| "killed".to_string());
+            self.disk.restart();
+        }
+    }
+
+    fn flip_bytes(&mut self) {
+        for _ in 0..self.rng.between(1, 3) {
+            let files: Vec<_> = self.disk.files().into_iter().filter(|file| !file.1.is_empty()).collect();
+            if files.is_empty() {
+                return;
+            }
+            let (name, bytes) = self.rng.pick(&files);
+            let offset = self.rng.below(bytes.len());
+            let mask = 1 << self.rng.below(8);
+            self.say(|| format!("rot in {name} at {offset}"));
+            self.disk.rot(&name, offset, mask);
+            let Some(segment) = segment_sequence(&name) else { continue };
+            let hit = |at: &Location| at.segment == segment && holds(at, offset as u64);
+            for item in self.items.values_mut().chain(self.gone.values_mut()) {
+                item.rotten |= item.place.as_ref().is_some_and(hit);
+            }
+        }
+    }
+
+    /// Opens the log, over errors and more crashes.
+    fn open(&mut self) -> Recovery {
+        for attempt in 0.. {
+            if attempt >= 3 {
+                self.quiet();
+            } else if self.rng.chance(1, 4) {
+                self.disk.die_in(self.rng.below(6));
+            }
+            let opened = Store::open(self.disk.clone(), self.options);
+            if self.disk.is_dead() {
+                drop(opened);
+                self.outage();
+                continue;
+            }
+            self.disk.restart();
+            match opened {
+                Ok((store, recovery)) => {
+                    self.store = Some(store);
+                    return recovery;
+                }
+                Err(error) => assert!(attempt < 3, "recovery fails: {error}"),
+            }
+        }
+        unreachable!("the loop ends by itself")
+    }
+
+    /// After a power loss all is as durable as it will be: opening changes nothing.
+    fn open_twice(&mut self, recovery: Recovery) -> Recovery {
+        let mut opened = vec![recovery];
+        for _ in 0..2 {
+            self.store = None;
+            self.disk.power_loss();
+            opened.push(self.open_calmly());
+        }
+        let [_, first, second] = &opened[..] else { unreachable!("three of them") };
+        assert_eq!(first.blocks, second.blocks, "another start finds other blocks");
+        assert_eq!((first.epoch, first.next_id), (second.epoch, second.next_id));
+        opened.remove(2)
+    }
+
+    fn open_calmly(&mut self) -> Recovery {
+        let (store, recovery) = Store::open(self.disk.clone(), self.options).expect("nothing fails");
+        self.store = Some(store);
+        recovery
+    }
+
+    fn check(&mut self, recovery: &Recovery) {
+        self.say(|| format!("recovered {recovery:?}"));
+        let found: BTreeSet<u64> = recovery.blocks.iter().map(|block| block.id).collect();
+        assert_eq!(found.len(), recovery.blocks.len(), "a block twice");
+        let place = |block: &Recovered| (block.epoch, block.partition, block.order);
+        assert!(recovery.blocks.is_sorted_by_key(place), "out of order");
+        for (id, item) in self.items.iter().filter(|(_, item)| item.is_owed()) {
+            assert!(found.contains(id), "block {id} is lost: {item:?}");
+        }
+        if !self.mode.rot {
+            self.check_notes(&recovery.notes);
+            assert!(recovery.next_id > self.id_floor, "ids begin again at {}", recovery.next_id);
+            assert!(recovery.epoch > self.epoch_floor, "epoch {} comes again", recovery.epoch);
+        }
+        let mut before = std::mem::take(&mut self.items);
+        for block in &recovery.blocks {
+            let back = self.gone.remove(&block.id);
+            if let Some(item) = &back {
+                assert!(self.mode.rot || !item.done_safe, "block {} comes again", block.id);
+            }
+            let item = before.remove(&block.id).or(back);
+            let mut item = item.unwrap_or_else(|| panic!("nobody wrote {block:?}"));
+            self.check_settled(block, &mut item);
+            self.check_load(&mut item);
+            self.items.insert(block.id, item);
+            self.id_floor = self.id_floor.max(block.id);
+            self.epoch_floor = self.epoch_floor.max(block.epoch);
+        }
+        self.gone.append(&mut before);
+        self.next_id = recovery.next_id;
+        self.epoch = recovery.epoch;
+        self.orders = [0; 2];
+        self.note_places();
+        self.find_done();
+    }
+
+    /// Routes were done with some before the crash.
+    fn find_done(&mut self) {
+        for (id, item) in &mut self.items {
+            let records = item.image.records();
+            item.done = item.now.iter().all(|set| set.is_all(records));
+            if item.done {
+                self.pending.done.push(*id);
+            }
+        }
+    }
+
+    fn check_settled(&self, block: &Recovered, item: &mut Item) {
+        let records = item.image.records();
+        item.now = std::array::from_fn(|_| RecordSet::none());
+        for (name, set) in &block.settled {
+            let route = ROUTES.iter().position(|route| **route == **name);
+            let route = route.unwrap_or_else(|| panic!("no such route: {name}"));
+            assert!(within(set, &item.ever[route], records), "{block:?} was not settled: {item:?}");
+            item.now[route] = set.clone();
+        }
+        for (route, name) in ROUTES.iter().enumerate() {
+            let kept = within(&item.safe[route], &item.now[route], records);
+            assert!(kept || self.mode.rot, "{name} gets records again: {block:?}, {item:?}");
+            item.safe[route] = item.now[route].clone();
+        }
+    }
+
+    fn check_load(&self, item: &mut Item) {
+        let store = self.store.as_ref().expect("it is open");
+        match store.blocks().load(item.image.id) {
+            Ok(image) => Self::same(item, &image).expect("what was written is read"),
+            Err(LoadError::Damaged(at)) => {
+                // With the checkpoint rotten, writes that failed may come back.
+                let expected = item.rotten || (self.mode.rot && !item.acked);
+                assert!(expected, "{at:?} is damaged: {item:?}");
+                item.rotten = true;
+            }
+            Err(error) => panic!("{error}: {item:?}"),
+        }
+    }
+
+    /// Without bit rot, only what nobody relied on is damaged.
+    fn check_notes(&self, notes: &[Note]) {
+        for note in notes {
+            let (file, offset, len) = match note {
+                Note::Torn { file, offset, len } => (file, *offset, *len),
+                Note::Damaged { file, offset, len, .. } => (file, *offset, *len),
+                Note::Again { .. } => continue,
+                other => panic!("{other:?}"),
+            };
+            let segment = segment_sequence(file).expect("a segment");
+            let owed = self.items.values().filter(|item| item.is_owed());
+            for item in owed {
+                let apart = item.place.is_none_or(|at| {
+                    at.segment != segment || at.offset + at.len <= offset || offset + len <= at.offset
+                });
+                assert!(apart, "{note:?} is about {item:?}");
+            }
+        }
+    }
+
+    /// Looks at a block that is live.
+    pub(crate) fn load_one(&mut self) {
+        let ids: Vec<u64> = self.live_ids().into_iter().collect();
+        if ids.is_empty() {
+            return;
+        }
+        let id = self.rng.pick(&ids);
+        let mut item = self.items[&id].clone();
+        self.quiet();
+        self.check_load(&mut item);
+        let store = self.store.as_ref().expect("it is open");
+        assert!(item.rotten || store.blocks().table(id).is_ok_and(|table| table.id == id));
+        self.loud();
+    }
+
+    /// Without failures, only segments with needed blocks are there, and the last.
+    pub(crate) fn check_trimmed(&self) {
+        let Some(store) = &self.store else { return };
+        if self.mode.faults.writes > 0 || self.mode.full || self.mode.rot {
+            return;
+        }
+        let blocks = store.blocks();
+        let places = self.items.keys().filter_map(|id| blocks.place(*id));
+        let needed: BTreeSet<u64> = places.map(|at| at.segment).collect();
+        assert!(store.segments() <= needed.len() + 1, "{} segments", store.segments());
+    }
+
+    /// Everything is delivered: the log is empty, and so is its folder when it is closed.
+    pub(crate) fn finish(&mut self) {
+        self.quiet();
+        self.disk.restart();
+        let mut bytes = 0;
+        for attempt in 0.. {
+            self.settle_all();
+            let images = self.pending.blocks.iter().map(|id| &self.items[id].image);
+            let group: usize = images.map(|image| image.bytes() + 100 + 60 * image.entries.len()).sum();
+            bytes = group + 30 * self.pending.settled.len();
+            if self.mode.full && attempt == 2 {
+                self.disk.set_capacity(Some(bytes + 4000));
+            }
+            if self.commit() {
+                break;
+            }
+            assert!(attempt < 4, "commits fail for ever");
+        }
+        let store = self.store.take().expect("it is open");
+        assert_eq!((store.live(), store.segments()), (0, 1), "nothing is needed");
+        let limit = self.options.segment_bytes as usize + bytes + 2000;
+        assert!(store.bytes() <= limit as u64, "{} bytes for nothing", store.bytes());
+        let files = self.disk.files();
+        let ours: usize = files.iter().filter(|file| !file.0.ends_with(".bad")).map(|file| file.1.len()).sum();
+        assert_eq!(store.bytes() as usize, ours, "bytes are counted");
+        if self.rng.chance(1, 2) {
+            store.close();
+            let files = self.disk.files();
+            assert!(files.iter().all(|file| file.0.ends_with(".bad")), "a closed log leaves {files:?}");
+            self.epoch_floor = 0;
+            self.id_floor = 0;
+        }
+        if self.rng.chance(1, 2) {
+            self.disk.power_loss();
+        }
+        let recovery = self.open_calmly();
+        self.check(&recovery);
+        assert!(self.items.is_empty(), "after the end there is {:?}", self.items);
+    }
+}
+
+fn holds(at: &Location, offset: u64) -> bool {
+    (at.offset..at.offset + at.len).contains(&offset)
+}
