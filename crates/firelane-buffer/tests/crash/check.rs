@@ -213,7 +213,7 @@ impl World {
     /// Without failures, only segments with needed blocks are there, and the last.
     pub(crate) fn check_trimmed(&self) {
         let Some(store) = &self.store else { return };
-        if self.mode.faults.writes > 0 || self.mode.full || self.mode.rot {
+        if self.mode.faults.writes > 0 || self.mode.full || self.mode.rot || self.disk.is_dead() {
             return;
         }
         let blocks = store.blocks();

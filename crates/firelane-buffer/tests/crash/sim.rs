@@ -420,7 +420,7 @@ impl DiskFile for SimFile {
             let len = inode.seen.len();
             inode.limbo.retain_mut(|range| {
                 range.end = range.end.min(len);
-                !range.is_empty()
+                range.start < range.end
             });
             state.say(|| format!("sync {number}: ok"));
             return Ok(());

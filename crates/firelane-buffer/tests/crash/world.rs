@@ -257,6 +257,10 @@ impl World {
             self.items.get_mut(id).unwrap().tried = true;
         }
         if result.is_err() {
+            if self.store.as_ref().is_some_and(|store| store.segments() == 0) {
+                // The disk was full, so all that was done with is gone, with its numbers.
+                (self.id_floor, self.epoch_floor) = (0, 0);
+            }
             return false;
         }
         self.pending = Pending::default();
