@@ -115,12 +115,11 @@ impl<D: Disk> Store<D> {
             let newest = sequences.last() == Some(&sequence);
             state.segment(&disk, &options, sequence, newest)?;
         }
-        for name in names.iter().filter(|name| is_new(name)) {
-            // One that stays is tried again at the next start.
-            let _ = disk.remove(name);
-        }
         let next_sequence = sequences.last().map_or(1, |last| last + 1);
-        Ok(state.finish(disk, options, next_sequence))
+        let (mut store, recovery) = state.finish(disk, options, next_sequence);
+        store.litter = names.into_iter().filter(|name| is_new(name)).collect();
+        store.remove_litter();
+        Ok((store, recovery))
     }
 }
 

@@ -73,7 +73,11 @@ impl<D: Disk> Store<D> {
             let needed = segment.live > 0 || sequence >= checkpointed;
             needed || !remove(disk, &segment_name(sequence))
         });
-        self.litter.retain(|name| !remove(disk, name));
+        self.remove_litter();
+    }
+
+    pub(super) fn remove_litter(&mut self) {
+        self.litter.retain(|name| !remove(&self.blocks.disk, name));
     }
 
     /// Removes all segments, where nothing is needed. The newest knows that, so it goes when the others are

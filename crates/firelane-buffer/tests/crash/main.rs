@@ -61,7 +61,7 @@ fn run(mode: Mode, count: u64) {
     }
     let soak = number("FIRELANE_SOAK_SECONDS").or(number("FIRELANE_SOAK").map(|_| 600));
     let begin = Instant::now();
-    let first = if soak.is_some() { std::process::id().into() } else { 0 };
+    let first: u64 = if soak.is_some() { std::process::id().into() } else { 0 };
     let mut played = 0;
     for seed in (first * 1_000_000).. {
         let over = match soak {
@@ -86,7 +86,7 @@ fn crashes_lose_nothing() {
         crashes: 150,
         ..Mode::default()
     };
-    run(mode, 2000);
+    run(mode, 220000);
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn failing_disks_lose_nothing() {
         crashes: 80,
         ..Mode::default()
     };
-    run(mode, 2000);
+    run(mode, 220000);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn full_disks_get_room_again() {
         crashes: 30,
         ..Mode::default()
     };
-    run(mode, 1000);
+    run(mode, 120000);
 }
 
 #[test]
@@ -119,5 +119,5 @@ fn bit_rot_is_told_and_spares_the_rest() {
         rot: true,
         ..Mode::default()
     };
-    run(mode, 2000);
+    run(mode, 220000);
 }

@@ -256,8 +256,9 @@ impl World {
         for id in &pending.blocks {
             self.items.get_mut(id).unwrap().tried = true;
         }
-        if result.is_err() {
-            if self.store.as_ref().is_some_and(|store| store.segments() == 0) {
+        if let Err(error) = result {
+            let empty = self.store.as_ref().is_some_and(|store| store.live() == 0);
+            if empty && error.kind() == std::io::ErrorKind::StorageFull {
                 // The disk was full, so all that was done with is gone, with its numbers.
                 (self.id_floor, self.epoch_floor) = (0, 0);
             }
