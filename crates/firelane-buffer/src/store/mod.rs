@@ -296,6 +296,9 @@ impl<D: Disk> Store<D> {
     /// Forgets blocks without writing that down: the next checkpoint does not name them. A disk that is full
     /// gets room by it, even where there is none for that checkpoint.
     fn release(&mut self, done: &[u64], error: &io::Error) {
+        if error.kind() != io::ErrorKind::StorageFull {
+            return;
+        }
         let mut places = self.blocks.places.write().unwrap_or_else(PoisonError::into_inner);
         for id in done {
             if let Some(old) = self.live.remove(id) {
@@ -304,7 +307,7 @@ impl<D: Disk> Store<D> {
             }
         }
         drop(places);
-        if self.live.is_empty() && error.kind() == io::ErrorKind::StorageFull {
+        if self.live.is_empty() {
             self.clear();
         }
         self.trim();

@@ -61,7 +61,11 @@ impl<D: Disk> Store<D> {
         let Some(mut active) = self.active.take() else {
             return;
         };
-        let cut = active.file.truncate(durable).is_ok();
+        let cut = active
+            .file
+            .truncate(durable)
+            .and_then(|()| active.file.sync())
+            .is_ok();
         let bytes = if cut { durable } else { durable + len };
         self.segments.entry(active.sequence).or_default().bytes = bytes;
     }

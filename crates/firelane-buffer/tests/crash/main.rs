@@ -86,7 +86,7 @@ fn crashes_lose_nothing() {
         crashes: 150,
         ..Mode::default()
     };
-    run(mode, 220000);
+    run(mode, 2000);
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn failing_disks_lose_nothing() {
         crashes: 80,
         ..Mode::default()
     };
-    run(mode, 220000);
+    run(mode, 2000);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn full_disks_get_room_again() {
         crashes: 30,
         ..Mode::default()
     };
-    run(mode, 120000);
+    run(mode, 2000);
 }
 
 #[test]
@@ -119,5 +119,5 @@ fn bit_rot_is_told_and_spares_the_rest() {
         rot: true,
         ..Mode::default()
     };
-    run(mode, 220000);
+    run(mode, 2000);
 }

@@ -64,9 +64,11 @@ impl Item {
         }
     }
 
-    /// It must be found.
+    /// It must be found. What all routes were done with before a crash may be found or not.
     pub(crate) fn is_owed(&self) -> bool {
-        self.acked && !self.done && !self.rotten
+        let records = self.image.records();
+        let delivered = self.ever.iter().all(|set| set.is_all(records));
+        self.acked && !delivered && !self.rotten
     }
 }
 
@@ -85,8 +87,8 @@ pub(crate) struct World {
     pub(crate) options: StoreOptions,
     pub(crate) store: Option<Store<SimDisk>>,
     pub(crate) items: BTreeMap<u64, Item>,
-    /// A commit that said that they are done with returned Ok.
-    pub(crate) gone: BTreeMap<u64, Item>,
+    /// Blocks that are not known any more, by identity and epoch. A log that was emptied begins to count again.
+    pub(crate) gone: BTreeMap<(u64, u64), Vec<Item>>,
     pub(crate) pending: Pending,
     pub(crate) next_id: u64,
     pub(crate) epoch: u64,
@@ -278,7 +280,7 @@ impl World {
         for id in pending.done {
             let mut item = self.items.remove(&id).unwrap();
             item.done_safe = true;
-            self.gone.insert(id, item);
+            self.gone.entry((id, item.image.epoch)).or_default().push(item);
         }
         self.note_places();
         true
@@ -289,7 +291,7 @@ impl World {
         let Some(store) = &self.store else { return };
         let blocks = store.blocks();
         for (id, item) in self.items.iter_mut().filter(|(_, item)| item.acked) {
-            item.place = blocks.place(*id);
+            item.place = blocks.place(*id).or(item.place);
         }
     }
 
