@@ -7,10 +7,15 @@
 mod compact;
 pub mod dead;
 pub mod format;
+mod fuzz;
 pub mod inspect;
+#[doc(hidden)]
+pub mod memory;
 pub mod recover;
 pub mod scan;
 mod segments;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
@@ -19,6 +24,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use firelane_record::set::RecordSet;
 
 use self::format::{BlockImage, Kind, SettledRange};
+#[doc(hidden)]
+pub use self::fuzz::fuzz_segment;
 use crate::disk::{Disk, DiskFile};
 
 /// How a log is kept.

@@ -135,7 +135,9 @@ impl World {
     fn identify(&mut self, block: &Recovered, before: &mut BTreeMap<u64, Item>) -> Item {
         let loaded = self.store.as_ref().expect("it is open").blocks().load(block.id);
         let fits = |item: &Item| {
-            item.image.epoch == block.epoch && loaded.as_ref().map_or(true, |image| Self::same(item, image).is_ok())
+            let place = (item.image.epoch, item.image.partition, item.image.order);
+            place == (block.epoch, block.partition, block.order)
+                && loaded.as_ref().map_or(true, |image| Self::same(item, image).is_ok())
         };
         if let Some(item) = before.remove(&block.id) {
             if fits(&item) {

@@ -65,7 +65,7 @@ fn run(mode: Mode, count: u64) {
     let mut played = 0;
     for seed in (first * 1_000_000).. {
         let over = match soak {
-            None => played >= count,
+            None => played >= count * std::env::var("TIMES").map_or(1, |n| n.parse().unwrap()),
             Some(seconds) => begin.elapsed() >= Duration::from_secs(seconds),
         };
         if over {
