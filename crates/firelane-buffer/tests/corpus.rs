@@ -7,7 +7,10 @@ use std::path::Path;
 fn segment() {
     let mut count = 0;
     for kind in ["corpus", "regressions"] {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz").join(kind).join("segment");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../fuzz")
+            .join(kind)
+            .join("segment");
         for file in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
             let path = file.unwrap().path();
             let data = fs::read(&path).unwrap();

@@ -1,5 +1,5 @@
-//! Dead letters: records that were given up, each with the reason, in a folder of their own. The files have the
-//! form of segments, so that the same tools read them.
+//! Dead letters: records that were given up, each with the reason, in a folder of their own. The files have
+//! the form of segments, so that the same tools read them.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -7,12 +7,12 @@
 //! ```text
 //! segment  = header frame*
 //! header   = "FIRELANE" version:u32 0:u32 sequence:u64 crc:u32 0:u32                             32 bytes
-//! frame    = mark:u32 kind:u8 0:u8*3 meta_len:u32 data_len:u32 data_crc:u32 meta_crc:u32 head_crc:u32
-//!            meta data                                                                       28 + …
+//! frame    = mark:u32 kind:u8 0:u8*3 meta_len:u32 data_len:u32 data_crc:u32 meta_crc:u32
+//!            head_crc:u32 meta data                                                          28 + …
 //! ```
 //!
-//! The first two are the CRC32C of `data` and `meta`. `head_crc` is that of the segment's sequence number, the
-//! frame's offset and the 24 bytes before it: a frame counts only where it was written, and bytes of records
+//! The first two are the CRC32C of `data` and `meta`. `head_crc` is that of the segment's sequence number,
+//! the frame's offset and the 24 bytes before it: a frame counts only where it was written, and bytes of records
 //! that look like one cost no more than a look at 28 of them.
 //!
 //! | Kind | Meta | Data |
@@ -25,8 +25,8 @@
 //!
 //! A segment begins with its routes and its checkpoint, which also tells how far numbers are used up. A block
 //! of an older segment that the checkpoint does not name is not needed any more: it was settled, or its group
-//! of writes failed and came again. So an old segment's settlements may go with it. A block that stands in two
-//! segments and is named by the checkpoint between was moved; the older copy was durable before.
+//! of writes failed and came again. So an old segment's settlements may go with it. A block that stands in
+//! two segments and is named by the checkpoint between was moved; the older copy was durable before.
 //!
 //! A frame that is cut off, at the end of a segment, was never synced: nobody relied on it. Elsewhere a
 //! `head_crc` that is wrong makes the reader look for the next `mark` that heads a valid frame.

@@ -23,7 +23,11 @@ pub fn fuzz_segment(data: &[u8]) {
     let middle = if form & 2 == 0 { data.len() } else { data.len() / 2 };
     let (first, second) = data.split_at(middle);
     for (sequence, part) in [(1, first), (2, second)] {
-        let bytes = if form & 1 == 0 { sealed(sequence, part) } else { part.to_vec() };
+        let bytes = if form & 1 == 0 {
+            sealed(sequence, part)
+        } else {
+            part.to_vec()
+        };
         disk.put(&segment_name(sequence), bytes);
     }
     let (mut store, before) = open(&disk);
@@ -50,7 +54,10 @@ pub fn fuzz_segment(data: &[u8]) {
     let (store, after) = open(&disk);
     let again = load(&store, &after);
     assert_eq!(again.get(&new.id), Some(&new), "what was committed is read");
-    assert!(done.is_none_or(|id| !again.contains_key(&id)), "what is done with is gone");
+    assert!(
+        done.is_none_or(|id| !again.contains_key(&id)),
+        "what is done with is gone"
+    );
     for (id, image) in images.iter().filter(|(id, _)| Some(**id) != done) {
         assert_eq!(again.get(id), Some(image), "a block changes");
         let settled = settled.as_ref().filter(|settled| settled.block == *id);
@@ -71,7 +78,10 @@ fn open(disk: &MemoryDisk) -> (Store<MemoryDisk>, Recovery) {
         delete_damaged: false,
     };
     let (store, recovery) = Store::open(disk.clone(), options).expect("damage is no error");
-    let order = recovery.blocks.iter().map(|block| (block.epoch, block.partition, block.order));
+    let order = recovery
+        .blocks
+        .iter()
+        .map(|block| (block.epoch, block.partition, block.order));
     assert!(order.is_sorted());
     (store, recovery)
 }

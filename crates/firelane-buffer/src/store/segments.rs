@@ -128,8 +128,8 @@ pub(super) fn remove<D: Disk>(disk: &D, name: &str) -> bool {
         .map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |()| true)
 }
 
-/// Appends the checkpoint of segment `sequence` in parts of so many blocks. `numbers`: the epoch, and the next
-/// block's identity.
+/// Appends the checkpoint of segment `sequence` in parts of so many blocks. `numbers`: the epoch, and the
+/// next block's identity.
 pub(super) fn write_checkpoint(
     out: &mut Vec<u8>,
     sequence: u64,

@@ -82,7 +82,10 @@ enum Turn {
 
 impl State {
     fn used(&self) -> usize {
-        self.names.values().map(|&inode| self.inodes[inode].seen.len()).sum()
+        self.names
+            .values()
+            .map(|&inode| self.inodes[inode].seen.len())
+            .sum()
     }
 
     fn say(&self, text: impl FnOnce() -> String) {
@@ -168,7 +171,9 @@ impl State {
                 let end = ((at / unit + 1) * unit).min(risk.end).min(len);
                 match self.rng.below(6) {
                     0 => out[at..end].fill(0),
-                    1 => out[at..end].iter_mut().for_each(|byte| *byte = self.rng.next() as u8),
+                    1 => out[at..end]
+                        .iter_mut()
+                        .for_each(|byte| *byte = self.rng.next() as u8),
                     _ => {}
                 }
                 at = end;
@@ -176,7 +181,11 @@ impl State {
         }
         if floor < len && self.rng.chance(1, 2) {
             let cut = self.rng.between(floor, len);
-            let cut = if self.rng.chance(1, 2) { cut } else { (cut / unit * unit).max(floor) };
+            let cut = if self.rng.chance(1, 2) {
+                cut
+            } else {
+                (cut / unit * unit).max(floor)
+            };
             out.truncate(cut);
         }
         out
@@ -230,11 +239,6 @@ impl SimDisk {
 
     pub(crate) fn is_dead(&self) -> bool {
         self.state().dead
-    }
-
-    /// Bytes of all files.
-    pub(crate) fn used(&self) -> usize {
-        self.state().used()
     }
 
     /// A new process comes after one that was killed. The machine ran on.
@@ -360,7 +364,9 @@ impl DiskFile for SimFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.disk.state();
         let turn = state.turn()?;
-        let room = state.capacity.map_or(usize::MAX, |capacity| capacity.saturating_sub(state.used()));
+        let room = state
+            .capacity
+            .map_or(usize::MAX, |capacity| capacity.saturating_sub(state.used()));
         let (take, result) = match turn {
             Turn::Go if bytes.len() > room => (room, Err(io::ErrorKind::StorageFull.into())),
             Turn::Go => (bytes.len(), Ok(())),
@@ -406,7 +412,11 @@ impl DiskFile for SimFile {
             }
             inode.seen.truncate(len as usize);
         }
-        if matches!(turn, Turn::Go) { Ok(()) } else { Err(eio()) }
+        if matches!(turn, Turn::Go) {
+            Ok(())
+        } else {
+            Err(eio())
+        }
     }
 
     fn sync(&mut self) -> io::Result<()> {

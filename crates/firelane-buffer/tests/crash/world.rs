@@ -87,7 +87,7 @@ pub(crate) struct World {
     pub(crate) options: StoreOptions,
     pub(crate) store: Option<Store<SimDisk>>,
     pub(crate) items: BTreeMap<u64, Item>,
-    /// Blocks that are not known any more, by identity and epoch. A log that was emptied begins to count again.
+    /// Blocks that are not known any more, by identity and epoch. An emptied log begins to count again.
     pub(crate) gone: BTreeMap<(u64, u64), Vec<Item>>,
     pub(crate) pending: Pending,
     pub(crate) next_id: u64,
@@ -152,7 +152,10 @@ impl World {
             body.extend_from_slice(&[0xa1, b'x']);
             let filler = self.rng.below(24);
             msgpack::write_str(&mut body, &vec![b'.'; filler]);
-            let time = Timestamp { secs: 7, nanos: self.records as u32 };
+            let time = Timestamp {
+                secs: 7,
+                nanos: self.records as u32,
+            };
             buf.push(time, self.rng.chance(1, 5).then_some(&[0x80]), &body);
             self.records += 1;
         }
@@ -203,7 +206,11 @@ impl World {
         }
         // Mostly the oldest: that is the order in which routes read.
         let front = ids.len().min(3);
-        let id = if self.rng.chance(2, 3) { ids[self.rng.below(front)] } else { self.rng.pick(&ids) };
+        let id = if self.rng.chance(2, 3) {
+            ids[self.rng.below(front)]
+        } else {
+            self.rng.pick(&ids)
+        };
         let route = self.rng.below(3);
         let records = self.items[&id].image.records();
         let (from, to) = if self.rng.chance(1, 2) {
@@ -245,10 +252,15 @@ impl World {
 
     /// Writes what is pending; keeps it all after an error.
     pub(crate) fn commit(&mut self) -> bool {
-        let Some(store) = &mut self.store else { return false };
+        let Some(store) = &mut self.store else {
+            return false;
+        };
         let pending = self.pending.clone();
-        let images: Vec<BlockImage> =
-            pending.blocks.iter().map(|id| self.items[id].image.clone()).collect();
+        let images: Vec<BlockImage> = pending
+            .blocks
+            .iter()
+            .map(|id| self.items[id].image.clone())
+            .collect();
         let result = store.commit(&Group {
             blocks: &images,
             settled: &pending.settled,
@@ -320,9 +332,21 @@ impl World {
     /// Whether a block is what was written, but for runs that nobody needs.
     pub(crate) fn same(item: &Item, found: &BlockImage) -> Result<(), String> {
         let want = &item.image;
-        let head = |image: &BlockImage| (image.id, image.epoch, image.partition, image.order, image.only.clone());
+        let head = |image: &BlockImage| {
+            (
+                image.id,
+                image.epoch,
+                image.partition,
+                image.order,
+                image.only.clone(),
+            )
+        };
         if head(want) != head(found) || want.entries.len() != found.entries.len() {
-            return Err(format!("another block: {:?} is not {:?}", head(found), head(want)));
+            return Err(format!(
+                "another block: {:?} is not {:?}",
+                head(found),
+                head(want)
+            ));
         }
         let mut at = 0;
         for (want, found) in want.entries.iter().zip(&found.entries) {
@@ -332,7 +356,12 @@ impl World {
             if table(want) != table(found) {
                 return Err(format!("another run: {found:?} is not {want:?}"));
             }
-            let bytes = |entry: &Entry| entry.records.as_ref().map(|records| Bytes::clone(records.bytes()));
+            let bytes = |entry: &Entry| {
+                entry
+                    .records
+                    .as_ref()
+                    .map(|records| Bytes::clone(records.bytes()))
+            };
             let hollow = found.records.is_none();
             if hollow && !item.ever.iter().all(|set| covers(set, range.0, range.1)) {
                 return Err(format!("the run {range:?} is hollow and needed"));
@@ -346,9 +375,15 @@ impl World {
 
     /// Ids of blocks that the store knows, for a look at all of them.
     pub(crate) fn live_ids(&self) -> BTreeSet<u64> {
-        let Some(store) = &self.store else { return BTreeSet::new() };
+        let Some(store) = &self.store else {
+            return BTreeSet::new();
+        };
         let blocks = store.blocks();
-        self.items.keys().copied().filter(|id| blocks.place(*id).is_some()).collect()
+        self.items
+            .keys()
+            .copied()
+            .filter(|id| blocks.place(*id).is_some())
+            .collect()
     }
 }
 
@@ -358,5 +393,8 @@ pub(crate) fn covers(set: &RecordSet, from: u32, to: u32) -> bool {
 
 /// Whether `larger` holds all of `smaller`, of so many records.
 pub(crate) fn within(smaller: &RecordSet, larger: &RecordSet, records: u32) -> bool {
-    smaller.runs(0, records).filter(|run| run.2).all(|(from, to, _)| covers(larger, from, to))
+    smaller
+        .runs(0, records)
+        .filter(|run| run.2)
+        .all(|(from, to, _)| covers(larger, from, to))
 }

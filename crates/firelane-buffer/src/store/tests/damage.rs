@@ -90,7 +90,10 @@ fn a_frame_behind_much_noise_is_found() {
     let at = SEGMENT_HEADER + 1 + 64 * 1024 - 2;
     out[at..at + 4].copy_from_slice(&MARK);
     write_frame(&mut out, (1, 0), Kind::Settled, b"meta", std::iter::empty());
-    let expected = (vec![200_000], vec![(SEGMENT_HEADER, 200_000 - SEGMENT_HEADER, false)]);
+    let expected = (
+        vec![200_000],
+        vec![(SEGMENT_HEADER, 200_000 - SEGMENT_HEADER, false)],
+    );
     assert_eq!(pieces(&out), expected);
 }
 
@@ -139,7 +142,15 @@ fn a_damaged_header_costs_no_block() {
     let (store, recovery) = open(&disk, 1 << 20);
     assert_eq!(ids(&recovery), [1, 2, 3]);
     assert_eq!(store.blocks().load(2).unwrap(), block(2));
-    let [Note::Damaged { offset: 0, len: 32, kept: Some(kept), .. }] = &recovery.notes[..] else {
+    let [
+        Note::Damaged {
+            offset: 0,
+            len: 32,
+            kept: Some(kept),
+            ..
+        },
+    ] = &recovery.notes[..]
+    else {
         panic!("{:?}", recovery.notes);
     };
     assert_eq!(disk.get(kept).unwrap().len(), 32);
@@ -159,7 +170,15 @@ fn damaged_records_are_told_when_they_are_read_or_at_the_start() {
     let kept = Some(format!("0000000000000001-{:x}.bad", at.offset));
     let file = segment_name(1);
     let (offset, len) = (at.offset, at.len);
-    assert_eq!(recovery.notes, [Note::Damaged { file, offset, len, kept }]);
+    assert_eq!(
+        recovery.notes,
+        [Note::Damaged {
+            file,
+            offset,
+            len,
+            kept
+        }]
+    );
 }
 
 #[test]

@@ -25,7 +25,10 @@ fn they_are_read_with_the_reason() {
     assert_eq!(letters.bury(&epitaph(), &block(1)).unwrap(), 0);
     assert_eq!(letters.bury(&epitaph(), &block(2)).unwrap(), 0);
     assert_eq!(letters.records(), 10);
-    assert_eq!(letters.bytes() as usize, disk.get(&segment_name(1)).unwrap().len());
+    assert_eq!(
+        letters.bytes() as usize,
+        disk.get(&segment_name(1)).unwrap().len()
+    );
     let mut found = Vec::new();
     let file = disk.open(&segment_name(1)).unwrap();
     scan(&file, |piece| {
@@ -52,8 +55,17 @@ fn the_oldest_go_beyond_the_limit() {
         assert!(letters.bytes() <= 4000, "{} bytes", letters.bytes());
         assert_eq!(letters.records() + gone, buried);
     }
-    assert!(letters.records() >= 25, "most of the limit is used: {}", letters.bytes());
-    let files: usize = disk.list().unwrap().iter().map(|name| disk.get(name).unwrap().len()).sum();
+    assert!(
+        letters.records() >= 25,
+        "most of the limit is used: {}",
+        letters.bytes()
+    );
+    let files: usize = disk
+        .list()
+        .unwrap()
+        .iter()
+        .map(|name| disk.get(name).unwrap().len())
+        .sum();
     assert_eq!(files as u64, letters.bytes());
 }
 

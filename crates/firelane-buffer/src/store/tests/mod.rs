@@ -20,7 +20,14 @@ fn run(count: u32, text: &str) -> Records {
         msgpack::write_uint(&mut body, number.into());
         body.extend_from_slice(&[0xa1, b't']);
         msgpack::write_str(&mut body, text.as_bytes());
-        buf.push(Timestamp { secs: 7, nanos: number }, None, &body);
+        buf.push(
+            Timestamp {
+                secs: 7,
+                nanos: number,
+            },
+            None,
+            &body,
+        );
     }
     buf.take()
 }
