@@ -12,8 +12,8 @@
 //! ```
 //!
 //! The first two are the CRC32C of `data` and `meta`. `head_crc` is that of the segment's sequence number,
-//! the frame's offset and the 24 bytes before it: a frame counts only where it was written, and bytes of records
-//! that look like one cost no more than a look at 28 of them.
+//! the frame's offset and the 24 bytes before it: a frame counts only where it was written, and bytes of
+//! records that look like one cost no more than a look at 28 of them.
 //!
 //! | Kind | Meta | Data |
 //! |---|---|---|
