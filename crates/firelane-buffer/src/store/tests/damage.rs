@@ -7,7 +7,7 @@ use crate::disk::Disk;
 use crate::store::format::{FRAME_HEADER, Kind, MARK, SEGMENT_HEADER, segment_header, write_frame};
 use crate::store::recover::Note;
 use crate::store::scan::{Piece, ScanError, scan};
-use crate::store::{Group, LoadError, segment_name};
+use crate::store::{Group, LoadError, Settled, segment_name};
 
 /// A segment of four frames, and where each begins, with the end.
 fn segment() -> (Vec<u8>, Vec<usize>) {
@@ -204,4 +204,56 @@ fn a_file_that_is_no_segment_is_put_aside_and_a_newer_one_is_left() {
         "notes.txt",
     ];
     assert_eq!(names, expected);
+}
+
+/// A log with block 1 in its first segment, and in the second a checkpoint and that block again.
+fn moved(epoch: u64) -> MemoryDisk {
+    let disk = MemoryDisk::default();
+    let (mut store, _) = open(&disk, 1);
+    let settled = [Settled {
+        block: 1,
+        route: "a".into(),
+        from: 0,
+        to: 5,
+    }];
+    let group = Group {
+        blocks: &[block(1)],
+        settled: &settled,
+        ..Group::default()
+    };
+    store.commit(&group).unwrap();
+    let first = disk.get(&segment_name(1)).unwrap();
+    let again = BlockImage { epoch, ..block(1) };
+    let group = Group {
+        blocks: &[again],
+        ..Group::default()
+    };
+    store.commit(&group).unwrap();
+    // The removal was not durable.
+    disk.put(&segment_name(1), first);
+    disk
+}
+
+#[test]
+fn of_two_copies_the_older_counts_while_it_is_whole() {
+    let disk = moved(1);
+    let (store, recovery) = open(&disk, 1 << 20);
+    assert_eq!((ids(&recovery), recovery.notes.len()), (vec![1], 0));
+    let at = store.blocks().place(1).unwrap();
+    assert_eq!(at.segment, 1);
+    let mut bytes = disk.get(&segment_name(1)).unwrap();
+    bytes[(at.offset + at.len) as usize - 1] ^= 1;
+    disk.put(&segment_name(1), bytes);
+    let (store, _) = open(&disk, 1 << 20);
+    assert_eq!(store.blocks().place(1).unwrap().segment, 2);
+    assert_eq!(store.blocks().load(1).unwrap(), block(1));
+}
+
+#[test]
+fn another_block_with_the_same_number_inherits_nothing() {
+    // As after a log was emptied and its old files came back.
+    let (store, recovery) = open(&moved(7), 1 << 20);
+    assert_eq!((ids(&recovery), recovery.blocks[0].epoch), (vec![1], 7));
+    assert!(recovery.blocks[0].settled.is_empty());
+    assert_eq!(store.blocks().place(1).unwrap().segment, 2);
 }
