@@ -151,13 +151,8 @@ impl<G: Guard> Block<G> {
     /// The block as it is written. `wall_ms` gives a frame's time in milliseconds since 1970.
     pub fn image(&self, epoch: u64, wall_ms: impl Fn(u64) -> u64) -> BlockImage {
         let state = self.state();
-        let entry = |frame: &Arc<Frame<G>>| Entry {
-            stream: frame.stream,
-            wall_ms: wall_ms(frame.appended),
-            tag: frame.tag.clone(),
-            count: frame.records.count(),
-            len: frame.records.len() as u32,
-            records: Some(frame.records.clone()),
+        let entry = |frame: &Arc<Frame<G>>| {
+            Entry::new(frame.stream, wall_ms(frame.appended), frame.tag.clone(), frame.records.clone())
         };
         BlockImage {
             id: self.id,

@@ -41,4 +41,6 @@ pub use frame::{Done, Frame, Guard, RouteId, Routing};
 pub use limits::{Limits, Order};
 pub use partition::{Append, FoundBlock, Lost, Partition, ReadEnd};
 pub use spill::Spilled;
+#[doc(hidden)]
+pub use store::fuzz_segment;
 pub use store::{Group, Settled, Store, StoreOptions};

@@ -1,16 +1,19 @@
-//! Dead letters: records that were given up, each with the reason, in a folder of their own. The files have the
-//! form of segments, so that the same tools read them.
+//! Dead letters: records that were given up, each with the reason, in a folder of their own. The files have
+//! the form of segments, so that the same tools read them.
 
 use std::collections::BTreeMap;
 use std::io;
 
 use super::format::{self, BlockImage, Epitaph, Kind};
 use super::scan::{Piece, ScanError, scan};
+use super::segments::remove;
 use super::{segment_name, segment_sequence};
 use crate::disk::{Disk, DiskFile};
 
 /// A file that has so many bytes is followed by another one.
 const FILE_BYTES: u64 = 16 * 1024 * 1024;
+/// Nor has a file more than this part of the limit.
+const FILES_MIN: u64 = 4;
 
 /// The writing end of a folder of dead letters.
 #[derive(Debug)]
@@ -80,26 +83,48 @@ impl<D: Disk> DeadLetters<D> {
         image.write_meta(&mut meta);
         let mut out = Vec::with_capacity(image.bytes() + meta.len() + format::FRAME_HEADER);
         format::write_frame(&mut out, (sequence, bytes), Kind::DeadLetter, &meta, image.data());
-        // After an error nothing more is appended to this file: nobody knows what it holds.
-        file.append(&out)?;
-        file.sync()?;
+        if let Err(error) = file.append(&out).and_then(|()| file.sync()) {
+            // Nothing more is appended to this file: nobody knows what it holds.
+            let _ = file.truncate(bytes);
+            if records == 0 {
+                self.discard(sequence);
+            }
+            return Err(error);
+        }
         let now = (bytes + out.len() as u64, records + u64::from(image.records()));
         self.files.insert(sequence, now);
-        if now.0 < FILE_BYTES {
+        if now.0 < FILE_BYTES.min(self.bytes_max / FILES_MIN) {
             self.active = Some((sequence, file));
         }
         Ok(self.trim())
     }
 
     fn create(&mut self) -> io::Result<(u64, D::File)> {
+        // An error may have left a file behind: no number is tried twice.
         let sequence = self.next;
-        let mut file = self.disk.create(&segment_name(sequence))?;
         self.next += 1;
         let header = format::segment_header(sequence);
         self.files.insert(sequence, (header.len() as u64, 0));
-        file.append(&header)?;
-        self.disk.sync_names()?;
-        Ok((sequence, file))
+        let create = || {
+            let mut file = self.disk.create(&segment_name(sequence))?;
+            file.append(&header)?;
+            self.disk.sync_names()?;
+            Ok(file)
+        };
+        match create() {
+            Ok(file) => Ok((sequence, file)),
+            Err(error) => {
+                self.discard(sequence);
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes a file in which there is nothing. One that stays goes with the oldest.
+    fn discard(&mut self, sequence: u64) {
+        if remove(&self.disk, &segment_name(sequence)) {
+            self.files.remove(&sequence);
+        }
     }
 
     /// Removes the oldest files until the rest is within the limit; the newest stays.
@@ -109,7 +134,7 @@ impl<D: Disk> DeadLetters<D> {
             let Some((&sequence, &(_, records))) = self.files.first_key_value() else {
                 break;
             };
-            if self.disk.remove(&segment_name(sequence)).is_err() {
+            if !remove(&self.disk, &segment_name(sequence)) {
                 break;
             }
             self.files.remove(&sequence);

@@ -1,16 +1,19 @@
 //! The format of the log on disk, version 1. All numbers are little-endian.
 //!
-//! A log is a folder of segments, `0000000000000001.seg` and so on. A segment is written at its end only,
-//! never again after a restart or an error, and removed when nothing in it is needed.
+//! A log is a folder of segments, `0000000000000001.seg` and so on. A segment is called `….new` until its
+//! beginning is durable. It is written at its end only, never again after a restart or an error, and removed
+//! when nothing in it is needed.
 //!
 //! ```text
 //! segment  = header frame*
 //! header   = "FIRELANE" version:u32 0:u32 sequence:u64 crc:u32 0:u32                             32 bytes
-//! frame    = mark:u32 kind:u8 0:u8*3 meta_len:u32 data_len:u32 data_crc:u32 head_crc:u32 meta data   24 + …
+//! frame    = mark:u32 kind:u8 0:u8*3 meta_len:u32 data_len:u32 data_crc:u32 meta_crc:u32
+//!            head_crc:u32 meta data                                                          28 + …
 //! ```
 //!
-//! `data_crc` is the CRC32C of `data`. `head_crc` is that of the segment's sequence number, the frame's
-//! offset, the 20 bytes before it and `meta`: a frame counts only where it was written.
+//! The first two are the CRC32C of `data` and `meta`. `head_crc` is that of the segment's sequence number,
+//! the frame's offset and the 24 bytes before it: a frame counts only where it was written, and bytes of
+//! records that look like one cost no more than a look at 28 of them.
 //!
 //! | Kind | Meta | Data |
 //! |---|---|---|
@@ -20,9 +23,10 @@
 //! | 4 checkpoint | every block of *older* segments that is needed, with what is settled of it | |
 //! | 5 dead letter | why records were given up; then as a block | the runs |
 //!
-//! A segment begins with its routes and its checkpoint. A block of an older segment that the checkpoint does
-//! not name is not needed any more: it was settled, or its group of writes failed and came again. So an old
-//! segment's settlements may go with it.
+//! A segment begins with its routes and its checkpoint, which also tells how far numbers are used up. A block
+//! of an older segment that the checkpoint does not name is not needed any more: it was settled, or its group
+//! of writes failed and came again. So an old segment's settlements may go with it. A block that stands in
+//! two segments and is named by the checkpoint between was moved; the older copy was durable before.
 //!
 //! A frame that is cut off, at the end of a segment, was never synced: nobody relied on it. Elsewhere a
 //! `head_crc` that is wrong makes the reader look for the next `mark` that heads a valid frame.
@@ -37,16 +41,16 @@ pub const VERSION: u32 = 1;
 /// Bytes of a segment's header.
 pub const SEGMENT_HEADER: usize = 32;
 /// Bytes of a frame's header.
-pub const FRAME_HEADER: usize = 24;
+pub const FRAME_HEADER: usize = 28;
 /// First bytes of every frame.
 pub const MARK: [u8; 4] = *b"\xf1FRM";
-/// Longest meta part that is taken.
-pub const META_MAX: usize = 64 * 1024 * 1024;
 
 /// In place of a tag's length: the tag of the run before.
 const SAME_TAG: u32 = u32::MAX;
 /// In place of a route's number: the whole block is done with, for every route.
 const ALL_ROUTES: u16 = u16::MAX;
+/// Routes' numbers are below.
+pub(super) const ROUTES_MAX: u16 = ALL_ROUTES;
 
 /// What a frame holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +68,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn from_byte(byte: u8) -> Option<Self> {
+    pub(super) fn from_byte(byte: u8) -> Option<Self> {
         Some(match byte {
             1 => Self::Block,
             2 => Self::Settled,
@@ -97,6 +101,8 @@ pub struct Head {
     pub data: u32,
     /// CRC32C of the data part.
     pub data_crc: u32,
+    /// CRC32C of the meta part.
+    pub meta_crc: u32,
 }
 
 impl Head {
@@ -147,11 +153,10 @@ pub fn read_segment_header(bytes: &[u8]) -> Result<u64, HeaderError> {
     Ok(sequence)
 }
 
-fn head_crc(sequence: u64, offset: u64, head: &[u8], meta: &[u8]) -> u32 {
+fn head_crc((sequence, offset): (u64, u64), head: &[u8]) -> u32 {
     let mut crc = crc32c::crc32c(&sequence.to_le_bytes());
     crc = crc32c::crc32c_append(crc, &offset.to_le_bytes());
-    crc = crc32c::crc32c_append(crc, head);
-    crc32c::crc32c_append(crc, meta)
+    crc32c::crc32c_append(crc, head)
 }
 
 /// Appends a frame to `out`, which will stand at `base` of segment `sequence`. `data` in pieces.
@@ -170,7 +175,7 @@ pub fn write_frame<'a>(
     out.extend_from_slice(&[kind.byte(), 0, 0, 0]);
     let meta_len = u32::try_from(meta.len()).expect("a meta part is below 4 GiB");
     out.extend_from_slice(&meta_len.to_le_bytes());
-    out.extend_from_slice(&[0; 12]);
+    out.extend_from_slice(&[0; 16]);
     out.extend_from_slice(meta);
     let data_at = out.len();
     data.for_each(|piece| out.extend_from_slice(piece));
@@ -178,33 +183,28 @@ pub fn write_frame<'a>(
     let data_crc = crc32c::crc32c(&out[data_at..]);
     out[start + 12..start + 16].copy_from_slice(&data_len.to_le_bytes());
     out[start + 16..start + 20].copy_from_slice(&data_crc.to_le_bytes());
-    let crc = head_crc(sequence, base + start as u64, &out[start..start + 20], meta);
-    out[start + 20..start + 24].copy_from_slice(&crc.to_le_bytes());
+    out[start + 20..start + 24].copy_from_slice(&crc32c::crc32c(meta).to_le_bytes());
+    let crc = head_crc((sequence, base + start as u64), &out[start..start + 24]);
+    out[start + 24..start + 28].copy_from_slice(&crc.to_le_bytes());
 }
 
-/// Reads the fixed part of a frame's header: the head, and its checksum. `None`: no frame begins here.
-pub fn read_head(bytes: &[u8]) -> Option<(Head, u32)> {
-    let mut take = Take(bytes.get(..FRAME_HEADER)?);
+/// Reads the header of a frame at an offset of a segment. `None`: none was written there.
+pub fn read_head(place: (u64, u64), bytes: &[u8]) -> Option<Head> {
+    let bytes = bytes.get(..FRAME_HEADER)?;
+    let mut take = Take(bytes);
     if take.slice(4)? != MARK {
         return None;
     }
     let kind = Kind::from_byte(take.u8()?)?;
     let _ = take.slice(3)?;
-    let (meta, data, data_crc, crc) = (take.u32()?, take.u32()?, take.u32()?, take.u32()?);
     let head = Head {
         kind,
-        meta,
-        data,
-        data_crc,
+        meta: take.u32()?,
+        data: take.u32()?,
+        data_crc: take.u32()?,
+        meta_crc: take.u32()?,
     };
-    (meta as usize <= META_MAX).then_some((head, crc))
-}
-
-/// Whether a frame's header and meta part are as they were written at that place.
-pub fn head_is_whole(place: (u64, u64), header: &[u8], crc: u32, meta: &[u8]) -> bool {
-    header
-        .get(..20)
-        .is_some_and(|head| head_crc(place.0, place.1, head, meta) == crc)
+    (head_crc(place, &bytes[..24]) == take.u32()?).then_some(head)
 }
 
 /// One run of a block.
@@ -222,6 +222,26 @@ pub struct Entry {
     pub len: u32,
     /// The records; `None` in an image of which only the table was read, and for a hollow entry.
     pub records: Option<Records>,
+}
+
+impl Entry {
+    /// A run with its records.
+    pub fn new(stream: u64, wall_ms: u64, tag: Tag, records: Records) -> Self {
+        Self {
+            stream,
+            wall_ms,
+            tag,
+            count: records.count(),
+            len: records.len() as u32,
+            records: Some(records),
+        }
+    }
+
+    /// Takes the records out: nobody needs them any more.
+    pub fn hollow(&mut self) {
+        self.records = None;
+        self.len = 0;
+    }
 }
 
 /// A block: consecutive runs of one partition, the unit of writing. Its records are numbered from 0, over
@@ -389,6 +409,10 @@ pub fn read_settled(meta: &[u8]) -> Option<Vec<SettledRange>> {
 pub struct Checkpoint {
     /// No part follows.
     pub last: bool,
+    /// Which start of the router wrote it.
+    pub epoch: u64,
+    /// Above every block's identity so far.
+    pub next_id: u64,
     /// Blocks that are needed.
     pub needed: Vec<u64>,
     /// What is settled of them.
@@ -399,6 +423,8 @@ impl Checkpoint {
     /// The meta part.
     pub fn write_meta(&self, out: &mut Vec<u8>) {
         out.push(self.last.into());
+        out.extend_from_slice(&self.epoch.to_le_bytes());
+        out.extend_from_slice(&self.next_id.to_le_bytes());
         out.extend_from_slice(&(self.needed.len() as u32).to_le_bytes());
         for id in &self.needed {
             out.extend_from_slice(&id.to_le_bytes());
@@ -410,12 +436,15 @@ impl Checkpoint {
     pub fn read(meta: &[u8]) -> Option<Self> {
         let mut take = Take(meta);
         let last = take.u8()? != 0;
+        let (epoch, next_id) = (take.u64()?, take.u64()?);
         let count = take.u32()? as usize;
         let mut ids = Take(take.slice(count.checked_mul(8)?)?);
         let needed = (0..count).map(|_| ids.u64()).collect::<Option<_>>()?;
         let settled = read_settled(take.0)?;
         Some(Self {
             last,
+            epoch,
+            next_id,
             needed,
             settled,
         })

@@ -4,19 +4,28 @@
 //! sync: what it was given is durable when it has returned, or none of it counts and the same group is given
 //! again. After an error nothing is appended to that segment any more, because nobody knows what it holds.
 
+mod compact;
 pub mod dead;
 pub mod format;
+mod fuzz;
 pub mod inspect;
+#[doc(hidden)]
+pub mod memory;
 pub mod recover;
 pub mod scan;
+mod segments;
+#[cfg(test)]
+mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use firelane_record::set::RecordSet;
 
-use self::format::{BlockImage, Checkpoint, Kind, SettledRange};
+use self::format::{BlockImage, Kind, SettledRange};
+#[doc(hidden)]
+pub use self::fuzz::fuzz_segment;
 use crate::disk::{Disk, DiskFile};
 
 /// How a log is kept.
@@ -126,6 +135,11 @@ pub struct Store<D: Disk> {
     routes: Vec<Arc<str>>,
     /// Routes that the active segment names.
     routes_written: usize,
+    /// This start, and above every block's identity so far: for the next checkpoint.
+    epoch: u64,
+    next_id: u64,
+    /// Files that mean nothing and could not be removed yet.
+    litter: Vec<String>,
     /// Reused for every write.
     out: Vec<u8>,
 }
@@ -159,8 +173,9 @@ pub fn segment_name(sequence: u64) -> String {
 
 /// The sequence number of a segment's file.
 pub fn segment_sequence(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(".seg").filter(|digits| digits.len() == 16)?;
-    u64::from_str_radix(digits, 16).ok()
+    let sequence = u64::from_str_radix(name.strip_suffix(".seg")?, 16).ok()?;
+    // Numbers that this program can never reach would leave no room above them.
+    (sequence <= u64::MAX / 2 && name == segment_name(sequence)).then_some(sequence)
 }
 
 impl<D: Disk> Blocks<D> {
@@ -177,25 +192,40 @@ impl<D: Disk> Blocks<D> {
 
     /// Reads a block with its records.
     pub fn load(&self, id: u64) -> Result<BlockImage, LoadError> {
-        let at = self.place(id).ok_or(LoadError::Gone)?;
+        self.read(id, true)
+    }
+
+    /// Reads a block's table, without its records.
+    pub fn table(&self, id: u64) -> Result<BlockImage, LoadError> {
+        self.read(id, false)
+    }
+
+    fn read(&self, id: u64, records: bool) -> Result<BlockImage, LoadError> {
+        loop {
+            let at = self.place(id).ok_or(LoadError::Gone)?;
+            match self.read_at(at, records) {
+                // It was moved meanwhile, and its old segment removed.
+                Err(_) if self.place(id) != Some(at) => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn read_at(&self, at: Location, records: bool) -> Result<BlockImage, LoadError> {
         let damaged = LoadError::Damaged(at);
         let file = self.disk.open(&segment_name(at.segment))?;
         let Some(found) = scan::frame_at(&file, at.segment, at.offset, at.offset + at.len)? else {
             return Err(damaged);
         };
-        let Some(data) = scan::data_of(&file, &found)? else {
-            return Err(damaged);
+        let data = if records {
+            let Some(data) = scan::data_of(&file, &found)? else {
+                return Err(damaged);
+            };
+            Some(data)
+        } else {
+            None
         };
-        BlockImage::read(&found.meta, Some(&data)).map_err(|_| damaged)
-    }
-
-    /// Reads a block's table, without its records.
-    pub fn table(&self, id: u64) -> Result<BlockImage, LoadError> {
-        let at = self.place(id).ok_or(LoadError::Gone)?;
-        let file = self.disk.open(&segment_name(at.segment))?;
-        let found = scan::frame_at(&file, at.segment, at.offset, at.offset + at.len)?;
-        let image = found.and_then(|found| BlockImage::read(&found.meta, None).ok());
-        image.ok_or(LoadError::Damaged(at))
+        BlockImage::read(&found.meta, data.as_ref()).map_err(|_| damaged)
     }
 }
 
@@ -224,7 +254,7 @@ impl<D: Disk> Store<D> {
     /// again; settlements may be repeated without harm.
     pub fn commit(&mut self, group: &Group<'_>) -> io::Result<()> {
         if let Err(error) = self.ensure_active() {
-            self.release(group.done);
+            self.release(group.done, &error);
             return Err(error);
         }
         let Some(active) = &mut self.active else {
@@ -236,6 +266,7 @@ impl<D: Disk> Store<D> {
         let mut locations = Vec::with_capacity(group.blocks.len());
         let mut meta = Vec::new();
         for image in group.blocks {
+            self.next_id = self.next_id.max(image.id.saturating_add(1));
             let start = out.len();
             meta.clear();
             image.write_meta(&mut meta);
@@ -254,24 +285,27 @@ impl<D: Disk> Store<D> {
             format::write_frame(&mut out, place, Kind::Settled, &meta, std::iter::empty());
         }
         let written = write(&mut active.file, &out);
-        let (sequence, len) = (active.sequence, out.len() as u64);
-        active.len += len;
-        self.segments.entry(sequence).or_default().bytes += len;
+        let (sequence, durable, len) = (active.sequence, active.len, out.len() as u64);
         out.shrink_to(1 << 20);
         self.out = out;
         if let Err(error) = written {
-            self.active = None;
-            self.release(group.done);
+            self.abandon_active(durable, len);
+            self.release(group.done, &error);
             return Err(error);
         }
+        active.len += len;
+        self.segments.entry(sequence).or_default().bytes = active.len;
         self.note(group.blocks, &locations, &ranges);
         self.trim();
         Ok(())
     }
 
     /// Forgets blocks without writing that down: the next checkpoint does not name them. A disk that is full
-    /// gets room by it.
-    fn release(&mut self, done: &[u64]) {
+    /// gets room by it, even where there is none for that checkpoint.
+    fn release(&mut self, done: &[u64], error: &io::Error) {
+        if error.kind() != io::ErrorKind::StorageFull {
+            return;
+        }
         let mut places = self.blocks.places.write().unwrap_or_else(PoisonError::into_inner);
         for id in done {
             if let Some(old) = self.live.remove(id) {
@@ -280,6 +314,9 @@ impl<D: Disk> Store<D> {
             }
         }
         drop(places);
+        if self.live.is_empty() {
+            self.clear();
+        }
         self.trim();
     }
 
@@ -314,109 +351,6 @@ impl<D: Disk> Store<D> {
             }
         }
     }
-
-    /// Removes segments in which nothing is needed. What cannot be removed now is tried again.
-    fn trim(&mut self) {
-        let (disk, checkpointed) = (&self.blocks.disk, self.checkpointed);
-        self.segments.retain(|&sequence, segment| {
-            let needed = segment.live > 0 || sequence >= checkpointed;
-            needed || disk.remove(&segment_name(sequence)).is_err()
-        });
-    }
-
-    /// A segment to append to: the open one, or a new one that begins with a checkpoint.
-    fn ensure_active(&mut self) -> io::Result<()> {
-        let full = |active: &Active<D::File>| active.len >= self.options.segment_bytes;
-        if self.active.as_ref().is_some_and(|active| !full(active)) {
-            return Ok(());
-        }
-        // While the new one is not durable, the old one stays the last.
-        let sequence = self.next_sequence;
-        let mut file = self.blocks.disk.create(&segment_name(sequence))?;
-        self.next_sequence += 1;
-        self.segments.entry(sequence).or_default();
-        let mut out = format::segment_header(sequence).to_vec();
-        let mut written = 0;
-        write_new_routes(&mut out, (sequence, 0), &self.routes, &mut written);
-        write_checkpoint(&mut out, sequence, &self.live);
-        let done = write(&mut file, &out).and_then(|()| self.blocks.disk.sync_names());
-        self.segments.entry(sequence).or_default().bytes = out.len() as u64;
-        if let Err(error) = done {
-            // Without a whole checkpoint in it, it means nothing; nor does what could not be removed.
-            if self.blocks.disk.remove(&segment_name(sequence)).is_ok() {
-                self.segments.remove(&sequence);
-            }
-            return Err(error);
-        }
-        self.routes_written = written;
-        self.checkpointed = sequence;
-        self.active = Some(Active {
-            sequence,
-            file,
-            len: out.len() as u64,
-        });
-        Ok(())
-    }
-
-    /// Copies needed blocks out of the segment that holds the fewest of them, up to about `bytes_max`, where
-    /// more than half of that segment is not needed. `hollow` empties the runs of a block that no route
-    /// needs any more. True when there may be more to do.
-    pub fn compact(&mut self, bytes_max: u64, mut hollow: impl FnMut(&mut BlockImage)) -> io::Result<bool> {
-        let active = self.active.as_ref().map(|active| active.sequence);
-        let candidate = |(sequence, segment): (&u64, &Segment)| {
-            let sparse = segment.live > 0 && segment.live_bytes * 2 < segment.bytes;
-            (sparse && active != Some(*sequence)).then_some((segment.live_bytes, *sequence))
-        };
-        let Some((_, victim)) = self.segments.iter().filter_map(candidate).min() else {
-            return Ok(false);
-        };
-        let (mut images, mut settled, mut bytes) = (Vec::new(), Vec::new(), 0);
-        for (&id, live) in self.live.iter().filter(|(_, live)| live.at.segment == victim) {
-            // One that is damaged stays where it is: whoever loads it says so.
-            let Ok(mut image) = self.blocks.load(id) else {
-                continue;
-            };
-            hollow(&mut image);
-            bytes += live.at.len;
-            images.push(image);
-            let mut ranges = Vec::new();
-            live.ranges(id, &mut ranges);
-            let named = |range: SettledRange| {
-                let route = self.routes.get(usize::from(range.route?))?.clone();
-                let SettledRange { block, from, to, .. } = range;
-                Some(Settled {
-                    block,
-                    route,
-                    from,
-                    to,
-                })
-            };
-            settled.extend(ranges.into_iter().filter_map(named));
-            if bytes >= bytes_max {
-                break;
-            }
-        }
-        if images.is_empty() {
-            return Ok(false);
-        }
-        self.commit(&Group {
-            blocks: &images,
-            settled: &settled,
-            done: &[],
-        })?;
-        Ok(true)
-    }
-
-    /// Ends the log: removes it all where nothing is needed.
-    pub fn close(mut self) {
-        if self.live.is_empty() {
-            self.active = None;
-            for sequence in self.segments.keys().rev() {
-                // What stays is found empty at the next start.
-                let _ = self.blocks.disk.remove(&segment_name(*sequence));
-            }
-        }
-    }
 }
 
 fn write<F: DiskFile>(file: &mut F, bytes: &[u8]) -> io::Result<()> {
@@ -438,15 +372,19 @@ fn settled_ranges(
     live: &BTreeMap<u64, Live>,
     group: &Group<'_>,
 ) -> Vec<SettledRange> {
-    let new = |id: u64| group.blocks.iter().any(|image| image.id == id);
-    let known = |id: u64| live.contains_key(&id) || new(id);
-    let done: std::collections::HashSet<u64> = group.done.iter().copied().collect();
+    let new: HashSet<u64> = group.blocks.iter().map(|image| image.id).collect();
+    let known = |id: u64| live.contains_key(&id) || new.contains(&id);
+    let done: HashSet<u64> = group.done.iter().copied().collect();
     let mut ranges: Vec<SettledRange> = Vec::new();
     for settled in group.settled {
         if done.contains(&settled.block) || !known(settled.block) {
             continue;
         }
-        let route = Some(route_number(routes, &settled.route));
+        // Without a number it is not written: after a restart the route gets the records again.
+        let Some(number) = route_number(routes, &settled.route) else {
+            continue;
+        };
+        let route = Some(number);
         match ranges.last_mut() {
             Some(last) if last.block == settled.block && last.route == route && last.to == settled.from => {
                 last.to = settled.to;
@@ -469,12 +407,19 @@ fn settled_ranges(
     ranges
 }
 
-fn route_number(routes: &mut Vec<Arc<str>>, name: &Arc<str>) -> u16 {
-    let known = routes.iter().position(|known| known == name);
-    known.unwrap_or_else(|| {
+/// A route's number. `None`: there are no more.
+fn route_number(routes: &mut Vec<Arc<str>>, name: &Arc<str>) -> Option<u16> {
+    let number = routes
+        .iter()
+        .position(|known| known == name)
+        .unwrap_or(routes.len());
+    let number = u16::try_from(number)
+        .ok()
+        .filter(|number| *number < format::ROUTES_MAX)?;
+    if usize::from(number) == routes.len() {
         routes.push(name.clone());
-        routes.len() - 1
-    }) as u16
+    }
+    Some(number)
 }
 
 fn write_new_routes(out: &mut Vec<u8>, place: (u64, u64), routes: &[Arc<str>], written: &mut usize) {
@@ -484,30 +429,5 @@ fn write_new_routes(out: &mut Vec<u8>, place: (u64, u64), routes: &[Arc<str>], w
         format::write_routes(&mut meta, *written as u16, new);
         format::write_frame(out, place, Kind::Routes, &meta, std::iter::empty());
         *written = routes.len();
-    }
-}
-
-/// Blocks in one part of a checkpoint.
-const CHECKPOINT_PART: usize = 8192;
-
-fn write_checkpoint(out: &mut Vec<u8>, sequence: u64, live: &BTreeMap<u64, Live>) {
-    let all: Vec<_> = live.iter().collect();
-    let parts = all.chunks(CHECKPOINT_PART);
-    let count = parts.len().max(1);
-    let mut parts = parts.map(<[_]>::to_vec);
-    for number in 0..count {
-        let part = parts.next().unwrap_or_default();
-        let mut settled = Vec::new();
-        for (id, live) in &part {
-            live.ranges(**id, &mut settled);
-        }
-        let checkpoint = Checkpoint {
-            last: number + 1 == count,
-            needed: part.iter().map(|(id, _)| **id).collect(),
-            settled,
-        };
-        let mut meta = Vec::new();
-        checkpoint.write_meta(&mut meta);
-        format::write_frame(out, (sequence, 0), Kind::Checkpoint, &meta, std::iter::empty());
     }
 }

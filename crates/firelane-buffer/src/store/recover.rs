@@ -6,8 +6,11 @@ use std::sync::{Arc, RwLock};
 
 use firelane_record::set::RecordSet;
 
-use super::format::{BlockImage, Checkpoint, Kind, SettledRange, read_routes, read_settled};
-use super::scan::{Found, Piece, ScanError, data_is_whole, frame_at, scan};
+use super::format::{
+    BlockImage, Checkpoint, HeaderError, Kind, SEGMENT_HEADER, SettledRange, read_routes, read_settled,
+};
+use super::scan::{Found, Piece, ScanError, data_is_whole, frame_at, has_frames, scan, scan_frames};
+use super::segments::is_new;
 use super::{Blocks, Live, Location, Segment, Store, StoreOptions, segment_name, segment_sequence};
 use crate::disk::{Disk, DiskFile};
 
@@ -82,8 +85,8 @@ pub struct Recovery {
 /// What the scan knows of a block.
 struct Known {
     at: Location,
-    /// Where it stood before it was written again: that holds until the new place is known to be whole.
-    before: Option<Location>,
+    /// Where it was written again, in the segment that is scanned now.
+    copy: Option<Location>,
     epoch: u64,
     partition: u16,
     order: u64,
@@ -113,7 +116,10 @@ impl<D: Disk> Store<D> {
             state.segment(&disk, &options, sequence, newest)?;
         }
         let next_sequence = sequences.last().map_or(1, |last| last + 1);
-        Ok(state.finish(disk, options, next_sequence))
+        let (mut store, recovery) = state.finish(disk, options, next_sequence);
+        store.litter = names.into_iter().filter(|name| is_new(name)).collect();
+        store.remove_litter();
+        Ok((store, recovery))
     }
 }
 
@@ -140,27 +146,34 @@ impl Scan {
         newest: bool,
     ) -> io::Result<()> {
         let name = segment_name(sequence);
-        let file = disk.open(&name)?;
+        let mut file = disk.open(&name)?;
         let mut pass = Pass {
             checkpoint: Some(Checkpoint::default()),
             ..Pass::default()
         };
-        let scanned = scan(&file, |piece| self.piece(sequence, piece, &mut pass));
-        match scanned {
+        match scan(&file, |piece| self.piece(sequence, piece, &mut pass)) {
             Ok(told) if told == sequence => {}
-            Ok(_) => return self.unreadable(disk, options, &name, "it has another segment's number", true),
+            Ok(_) => {
+                self.unreadable(disk, options, &name, "it has another segment's number", true);
+                return Ok(());
+            }
             Err(ScanError::Io(error)) => return Err(error),
+            Err(ScanError::Header(HeaderError::NotASegment)) if has_frames(&file, sequence)? => {
+                pass.damaged.push((0, SEGMENT_HEADER as u64));
+                scan_frames(&file, sequence, |piece| self.piece(sequence, piece, &mut pass))?;
+            }
             Err(ScanError::Header(error)) => {
-                // A start that died while it made the file leaves less than a header.
-                if file.len()? < super::format::SEGMENT_HEADER as u64 {
-                    return disk.remove(&name);
-                }
-                let ours = error == super::format::HeaderError::NotASegment;
-                return self.unreadable(disk, options, &name, &error.to_string(), ours);
+                let ours = error == HeaderError::NotASegment;
+                self.unreadable(disk, options, &name, &error.to_string(), ours);
+                return Ok(());
             }
         }
+        if newest {
+            // A process that was killed left unsynced bytes. Best effort: nobody relied on them.
+            let _ = file.sync();
+        }
         self.segments.entry(sequence).or_default().bytes = file.len()?;
-        self.check_data(&file, sequence, newest, &mut pass)?;
+        self.check_data(disk, &file, sequence, newest, &mut pass)?;
         for (offset, len) in std::mem::take(&mut pass.damaged) {
             let kept = keep(disk, options, &file, sequence, offset, len);
             let file = name.clone();
@@ -183,15 +196,15 @@ impl Scan {
 
     /// Looks at the records of blocks where a write may not have arrived wholly: all of the newest segment,
     /// and those that stand elsewhere too. Others are looked at when they are loaded.
-    fn check_data<F: DiskFile>(
+    fn check_data<D: Disk>(
         &mut self,
-        file: &F,
+        disk: &D,
+        file: &D::File,
         sequence: u64,
         newest: bool,
         pass: &mut Pass,
     ) -> io::Result<()> {
-        let len = file.len()?;
-        let here = |known: &Known| known.at.segment == sequence && (newest || known.before.is_some());
+        let here = |known: &Known| known.copy.is_some() || (newest && known.at.segment == sequence);
         let ids: Vec<u64> = self
             .known
             .iter()
@@ -202,19 +215,20 @@ impl Scan {
             let Some(known) = self.known.get_mut(&id) else {
                 continue;
             };
-            let at = known.at;
-            let found = frame_at(file, sequence, at.offset, len)?;
-            let whole = found.map(|found| data_is_whole(file, &found)).transpose()?;
-            let before = known.before.take();
-            if whole == Some(true) {
+            let copy = known.copy.take();
+            if let Some(copy) = copy {
+                // The older was durable before this one was begun.
+                let old = disk.open(&segment_name(known.at.segment))?;
+                if !block_is_whole(&old, known.at)? && block_is_whole(file, copy)? {
+                    known.at = copy;
+                }
                 continue;
             }
-            match before {
-                Some(before) => known.at = before,
-                None => {
-                    self.known.remove(&id);
-                }
+            let at = known.at;
+            if block_is_whole(file, at)? {
+                continue;
             }
+            self.known.remove(&id);
             if at.offset == pass.last {
                 // The last write: nobody was told that it had arrived.
                 pass.torn = Some((at.offset, at.len));
@@ -233,21 +247,20 @@ impl Scan {
         name: &str,
         why: &str,
         move_away: bool,
-    ) -> io::Result<()> {
+    ) {
         let mut kept = None;
+        // Where that fails, the file stays and is told of again.
         if move_away && options.delete_damaged {
-            disk.remove(name)?;
+            let _ = disk.remove(name);
         } else if move_away {
             let bad = name.replace(".seg", ".bad");
-            disk.rename(name, &bad)?;
-            kept = Some(bad);
+            kept = disk.rename(name, &bad).is_ok().then_some(bad);
         }
         self.notes.push(Note::Unreadable {
             file: name.to_string(),
             why: why.to_string(),
             kept,
         });
-        Ok(())
     }
 
     fn piece(&mut self, sequence: u64, piece: Piece, pass: &mut Pass) {
@@ -270,9 +283,9 @@ impl Scan {
             Kind::Block => self.block(sequence, &found),
             Kind::Settled => read_settled(&found.meta).map(|ranges| self.settled(&ranges, pass)),
             Kind::Routes => read_routes(&found.meta).map(|(first, names)| {
-                for (number, name) in (first..).zip(names) {
-                    pass.routes
-                        .insert(number, super::route_number(&mut self.routes, &name.into()));
+                for (number, name) in (first..=u16::MAX).zip(names) {
+                    let ours = super::route_number(&mut self.routes, &name.into());
+                    pass.routes.extend(ours.map(|ours| (number, ours)));
                 }
             }),
             Kind::Checkpoint => {
@@ -285,23 +298,28 @@ impl Scan {
 
     fn block(&mut self, sequence: u64, found: &Found) -> Option<()> {
         let image = BlockImage::read(&found.meta, None).ok()?;
-        let old = self.known.remove(&image.id);
-        let known = Known {
-            before: old.as_ref().map(|old| old.at),
-            at: Location {
-                segment: sequence,
-                offset: found.offset,
-                len: found.head.frame_len(),
-            },
-            epoch: image.epoch,
-            partition: image.partition,
-            order: image.order,
-            records: image.records(),
-            settled: old.map(|old| old.settled).unwrap_or_default(),
+        let at = Location {
+            segment: sequence,
+            offset: found.offset,
+            len: found.head.frame_len(),
         };
         self.epoch = self.epoch.max(image.epoch);
         self.next_id = self.next_id.max(image.id.saturating_add(1));
-        self.known.insert(image.id, known);
+        match self.known.get_mut(&image.id) {
+            Some(known) if known.epoch == image.epoch => known.copy = Some(at),
+            _ => {
+                let known = Known {
+                    at,
+                    copy: None,
+                    epoch: image.epoch,
+                    partition: image.partition,
+                    order: image.order,
+                    records: image.records(),
+                    settled: BTreeMap::new(),
+                };
+                self.known.insert(image.id, known);
+            }
+        }
         Some(())
     }
 
@@ -327,6 +345,8 @@ impl Scan {
 
     /// With its last part a checkpoint says all about older segments.
     fn checkpoint(&mut self, sequence: u64, part: Checkpoint, pass: &mut Pass) {
+        self.epoch = self.epoch.max(part.epoch);
+        self.next_id = self.next_id.max(part.next_id);
         let Some(so_far) = &mut pass.checkpoint else {
             return;
         };
@@ -372,11 +392,12 @@ impl Scan {
             );
         }
         blocks.sort_unstable_by_key(|block| (block.epoch, block.partition, block.order, block.id));
+        let (epoch, next_id) = (self.epoch.saturating_add(1), self.next_id.max(1));
         let recovery = Recovery {
             blocks,
             notes: self.notes,
-            epoch: self.epoch + 1,
-            next_id: self.next_id.max(1),
+            epoch,
+            next_id,
         };
         let store = Store {
             blocks: Arc::new(Blocks {
@@ -391,6 +412,9 @@ impl Scan {
             live,
             routes: self.routes,
             routes_written: 0,
+            epoch,
+            next_id,
+            litter: Vec::new(),
             out: Vec::new(),
         };
         (store, recovery)
@@ -415,16 +439,34 @@ fn keep<D: Disk>(
     let name = format!("{sequence:016x}-{offset:x}.bad");
     match disk.create(&name) {
         Ok(mut copy) => {
-            let (mut at, mut buf) = (offset, vec![0; COPY_STEP]);
-            while at < offset + len {
-                let step = COPY_STEP.min((offset + len - at) as usize);
-                let read = file.read_at(at, &mut buf[..step]).ok().filter(|&read| read > 0)?;
-                copy.append(&buf[..read]).ok()?;
-                at += read as u64;
+            let copied = copy_part(file, &mut copy, offset, len).and_then(|()| copy.sync());
+            if copied.is_err() {
+                // Half of it would be taken for the whole at the next start.
+                let _ = disk.remove(&name);
             }
-            Some(name)
+            copied.is_ok().then_some(name)
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Some(name),
         Err(_) => None,
     }
+}
+
+fn copy_part<F: DiskFile>(file: &F, copy: &mut F, offset: u64, len: u64) -> io::Result<()> {
+    let (mut at, mut buf) = (offset, vec![0; COPY_STEP]);
+    while at < offset + len {
+        let step = COPY_STEP.min((offset + len - at) as usize);
+        let read = file.read_at(at, &mut buf[..step])?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        copy.append(&buf[..read])?;
+        at += read as u64;
+    }
+    Ok(())
+}
+
+fn block_is_whole<F: DiskFile>(file: &F, at: Location) -> io::Result<bool> {
+    let found = frame_at(file, at.segment, at.offset, at.offset + at.len)?;
+    let whole = found.map(|found| data_is_whole(file, &found)).transpose()?;
+    Ok(whole == Some(true))
 }

@@ -4,9 +4,7 @@ use std::io;
 
 use bytes::Bytes;
 
-use super::format::{
-    FRAME_HEADER, Head, HeaderError, MARK, SEGMENT_HEADER, head_is_whole, read_head, read_segment_header,
-};
+use super::format::{FRAME_HEADER, Head, HeaderError, MARK, SEGMENT_HEADER, read_head, read_segment_header};
 use crate::disk::DiskFile;
 
 /// Bytes read at once while looking for the next frame, and of data while checking it.
@@ -57,11 +55,17 @@ pub enum ScanError {
 }
 
 /// Calls `visit` for everything in a segment, in order; gives its sequence number.
-pub fn scan<F: DiskFile>(file: &F, mut visit: impl FnMut(Piece)) -> Result<u64, ScanError> {
-    let len = file.len()?;
+pub fn scan<F: DiskFile>(file: &F, visit: impl FnMut(Piece)) -> Result<u64, ScanError> {
     let mut header = [0; SEGMENT_HEADER];
     let read = file.read_at(0, &mut header)?;
     let sequence = read_segment_header(&header[..read])?;
+    scan_frames(file, sequence, visit)?;
+    Ok(sequence)
+}
+
+/// Calls `visit` for everything behind the header of segment `sequence`, in order.
+pub fn scan_frames<F: DiskFile>(file: &F, sequence: u64, mut visit: impl FnMut(Piece)) -> io::Result<()> {
+    let len = file.len()?;
     let mut at = SEGMENT_HEADER as u64;
     while at < len {
         if let Some(found) = frame_at(file, sequence, at, len)? {
@@ -86,7 +90,13 @@ pub fn scan<F: DiskFile>(file: &F, mut visit: impl FnMut(Piece)) -> Result<u64, 
             }
         }
     }
-    Ok(sequence)
+    Ok(())
+}
+
+/// Whether a frame of segment `sequence` stands in a file, wherever.
+pub fn has_frames<F: DiskFile>(file: &F, sequence: u64) -> io::Result<bool> {
+    let first = next_frame(file, sequence, SEGMENT_HEADER as u64, file.len()?)?;
+    Ok(first.is_some())
 }
 
 /// The frame that begins at `offset` and ends within `len`, if its header and meta part are whole.
@@ -95,7 +105,7 @@ pub fn frame_at<F: DiskFile>(file: &F, sequence: u64, offset: u64, len: u64) -> 
     if file.read_at(offset, &mut header)? < FRAME_HEADER {
         return Ok(None);
     }
-    let Some((head, crc)) = read_head(&header) else {
+    let Some(head) = read_head((sequence, offset), &header) else {
         return Ok(None);
     };
     if offset.saturating_add(head.frame_len()) > len {
@@ -105,7 +115,7 @@ pub fn frame_at<F: DiskFile>(file: &F, sequence: u64, offset: u64, len: u64) -> 
     if file.read_at(offset + FRAME_HEADER as u64, &mut meta)? < meta.len() {
         return Ok(None);
     }
-    let whole = head_is_whole((sequence, offset), &header, crc, &meta);
+    let whole = crc32c::crc32c(&meta) == head.meta_crc;
     Ok(whole.then_some(Found { offset, head, meta }))
 }
 

@@ -39,13 +39,8 @@ impl Route {
             attempts: claim.attempt(),
             wall_ms: wall.of(self.pipeline.now()),
         };
-        let entry = |part: &ClaimPart<FrameGuard>| Entry {
-            stream: part.frame().stream(),
-            wall_ms: wall.of(part.frame().appended()),
-            tag: part.frame().tag().clone(),
-            count: part.records().count(),
-            len: part.records().len() as u32,
-            records: Some(part.records().clone()),
+        let entry = |part: &ClaimPart<FrameGuard>| {
+            Entry::new(part.frame().stream(), wall.of(part.frame().appended()), part.frame().tag().clone(), part.records().clone())
         };
         let image = BlockImage {
             only: Some(self.end().key.as_ref().into()),
