@@ -11,6 +11,7 @@ pub mod look;
 pub mod replay;
 #[cfg(test)]
 mod tests;
+pub mod totals;
 
 use std::collections::HashMap;
 use std::io;
@@ -132,10 +133,7 @@ impl<'a, D: Disk> Inspection<'a, D> {
     fn needed_at(&self, sequence: u64, offset: u64, id: u64) -> Option<&Recovered> {
         let place = self.blocks.place(id)?;
         let here = place.segment == sequence && place.offset == offset;
-        self.recovery
-            .blocks
-            .get(*self.places.get(&id)?)
-            .filter(|_| here)
+        self.recovery.blocks.get(*self.places.get(&id)?).filter(|_| here)
     }
 
     /// Calls `visit` for every block that is needed, in the order in which a start delivers them; without
@@ -174,7 +172,10 @@ impl<'a, D: Disk> Inspection<'a, D> {
     pub fn segments(&self, mut visit: impl FnMut(SegmentSummary)) -> io::Result<()> {
         for_each_file(&self.look, |sequence, name, file| {
             let summary = self.segment(sequence, &name, file)?;
-            visit(SegmentSummary { file: name, ..summary });
+            visit(SegmentSummary {
+                file: name,
+                ..summary
+            });
             Ok(ControlFlow::Continue(()))
         })?;
         Ok(())

@@ -124,12 +124,7 @@ impl<D: Disk> Replay<D> {
 }
 
 /// Leaves the letters that begin at `stay` in a file.
-fn rewrite<D: Disk>(
-    dead: &D,
-    (sequence, name): (u64, &str),
-    file: &D::File,
-    stay: &[u64],
-) -> io::Result<()> {
+fn rewrite<D: Disk>(dead: &D, (sequence, name): (u64, &str), file: &D::File, stay: &[u64]) -> io::Result<()> {
     let temporary = format!("{sequence:016x}.tmp");
     let mut copy = match dead.create(&temporary) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -165,4 +160,3 @@ fn rewrite<D: Disk>(
     copy.sync()?;
     dead.rename(&temporary, name)
 }
-
