@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use firelane_testkit::forward::{message, numbered};
 use firelane_testkit::{Answer, Ended, Forward, Router, RouterBuilder, Sink, free_port, until};
@@ -155,10 +156,10 @@ fn what_waits_is_listed_printed_exported_and_checked() {
 /// Guarantees: no error, nothing is damaged, and the router loses nothing by it.
 #[test]
 fn a_running_router_can_be_looked_at() {
-    const RECORDS: u64 = 4000;
+    const RECORDS: u64 = 3000;
     let folder = TempDir::new().unwrap();
     let store = folder.path().join("store");
-    let sink = Sink::start();
+    let sink = Sink::start_with(Answer::After(Duration::from_millis(300)));
     let input = "    storage.type filesystem\n";
     let running = router().start(&conf(&store, input, &http(sink.port())));
     std::thread::scope(|scope| {

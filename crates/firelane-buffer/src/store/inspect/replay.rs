@@ -12,6 +12,9 @@ use crate::store::recover::{Note, keep};
 use crate::store::scan::{Piece, ScanError, data_of, scan};
 use crate::store::{Group, Store, StoreOptions};
 
+/// The end of the name of a file that is to take another's place.
+const TEMPORARY: &str = ".tmp";
+
 /// The log that dead letters go back to.
 pub struct Replay<D: Disk> {
     store: Store<D>,
@@ -56,6 +59,10 @@ impl<D: Disk> Replay<D> {
         take: impl Fn(&Letter) -> bool,
         mut done: impl FnMut(Returned),
     ) -> io::Result<()> {
+        for name in dead.list()?.iter().filter(|name| name.ends_with(TEMPORARY)) {
+            // Of a replay that was killed.
+            dead.remove(name)?;
+        }
         for_each_file(dead, |sequence, name, file| {
             done(self.file(dead, (sequence, &name), file, now_ms, &take)?);
             Ok(std::ops::ControlFlow::Continue(()))
@@ -125,15 +132,8 @@ impl<D: Disk> Replay<D> {
 
 /// Leaves the letters that begin at `stay` in a file.
 fn rewrite<D: Disk>(dead: &D, (sequence, name): (u64, &str), file: &D::File, stay: &[u64]) -> io::Result<()> {
-    let temporary = format!("{sequence:016x}.tmp");
-    let mut copy = match dead.create(&temporary) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            // Of a replay that was killed.
-            dead.remove(&temporary)?;
-            dead.create(&temporary)
-        }
-        created => created,
-    }?;
+    let temporary = format!("{sequence:016x}{TEMPORARY}");
+    let mut copy = dead.create(&temporary)?;
     copy.append(&segment_header(sequence))?;
     let (mut at, mut failed) = (SEGMENT_HEADER as u64, None);
     let scanned = scan(file, |piece| {

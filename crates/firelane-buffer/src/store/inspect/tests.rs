@@ -465,6 +465,83 @@ fn damaged_letters_are_set_aside() {
     let returned = replay(root.path(), |_| true);
     assert_eq!((returned.records, returned.damaged), (4, 1));
     let bad = format!("0000000000000001-{at:x}.bad");
-    assert_eq!(names(&dead_root), [bad.clone()]);
+    assert_eq!(names(&dead_root), std::slice::from_ref(&bad));
     assert_eq!(fs::read(dead_root.join(bad)).unwrap().len(), len);
+}
+
+/// A folder in which one kind of change fails.
+struct Failing {
+    disk: RealDisk,
+    fails: &'static str,
+}
+
+impl Failing {
+    fn new(root: &Path, fails: &'static str) -> Self {
+        let disk = RealDisk::new(root).unwrap();
+        Self { disk, fails }
+    }
+
+    fn may(&self, change: &str) -> io::Result<()> {
+        match self.fails == change {
+            true => Err(io::Error::other("the disk is gone")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Disk for Failing {
+    type File = <RealDisk as Disk>::File;
+
+    fn create(&self, name: &str) -> io::Result<Self::File> {
+        self.may("create")?;
+        self.disk.create(name)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Self::File> {
+        self.disk.open(name)
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.disk.list()
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.may("remove")?;
+        self.disk.remove(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.may("rename")?;
+        self.disk.rename(from, to)
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        self.disk.sync_names()
+    }
+}
+
+/// Scenario: the log cannot be written; then the letters cannot be removed, or their file not be changed.
+/// Guarantees: they may be there twice, never not at all.
+#[test]
+fn a_replay_that_fails_loses_nothing() {
+    let root = TempDir::new().unwrap();
+    let (log_root, dead_root) = (root.path().join("log"), root.path().join("dead"));
+    bury(&dead_root, 2);
+    let failing = |log: &'static str, dead: &'static str, keys: &str| {
+        let (mut replay, _) = Replay::open(Failing::new(&log_root, log)).unwrap();
+        let take = |letter: &Letter| keys.contains(letter.image.only.as_deref().unwrap());
+        let dead = Failing::new(&dead_root, dead);
+        assert!(
+            replay
+                .folder(&dead, 9, take, |_| panic!("nothing is moved"))
+                .is_err()
+        );
+        assert_eq!(buried(&dead_root).len(), 2);
+        waiting(&log_root).len()
+    };
+    assert_eq!(failing("create", "", "ab"), 0);
+    assert_eq!(failing("", "remove", "ab"), 2);
+    assert_eq!(failing("", "rename", "a"), 3);
+    assert_eq!(replay(root.path(), |_| true).letters, 2);
+    assert_eq!((waiting(&log_root).len(), names(&dead_root)), (5, vec![]));
 }

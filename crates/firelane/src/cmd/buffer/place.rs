@@ -96,6 +96,7 @@ impl Place {
             }
             let folder = Folder::new(&name.to_string_lossy(), &folder, None);
             if name == LOG {
+                // Empty or not, it must be readable.
                 has_segments(&folder).map_err(unreadable)?;
                 place.log = Some(folder);
             } else if has_segments(&folder).is_ok_and(|has| has)
