@@ -1,6 +1,6 @@
-//! What an earlier run has left on disk comes back into the pipeline: routed again by its stored tags, without
-//! what routes of the same name had settled. Records for one route alone that is not there are left where they
-//! are: they are dead letters that somebody has put back.
+//! What an earlier run has left on disk comes back into the pipeline: routed again by its stored tags,
+//! without what routes of the same name had settled. Records for one route alone that is not there are left
+//! where they are: they are dead letters that somebody has put back.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

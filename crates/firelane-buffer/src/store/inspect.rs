@@ -1,10 +1,10 @@
 //! Looks into a folder of segments that nobody needs to stop writing for: what is there ([`Inspection`],
-//! [`letters`]), what is damaged ([`check`]), and back into the log with dead letters ([`replay`]), which alone
-//! writes.
+//! [`letters`]), what is damaged ([`check`]), and back into the log with dead letters ([`replay`]), which
+//! alone writes.
 //!
-//! A log is read by the code that a start runs, over a [`Look`], which changes nothing. Memory holds a few words
-//! for each block that is needed, and the records of one block at a time. While a router runs, files grow and
-//! vanish: what is told was true a moment ago.
+//! A log is read by the code that a start runs, over a [`Look`], which changes nothing. Memory holds a few
+//! words for each block that is needed, and the records of one block at a time. While a router runs, files
+//! grow and vanish: what is told was true a moment ago.
 
 pub mod check;
 pub mod look;
@@ -102,8 +102,8 @@ impl<'a, D: Disk> Inspection<'a, D> {
         let (store, recovery) = loop {
             match Store::open(look, StoreOptions::default()) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES => {
-                    // A segment has gone. What has taken its place stands behind it. A folder that is not there
-                    // is found to be so here.
+                    // A segment has gone. What has taken its place stands behind it. A folder that is not
+                    // there is found to be so here.
                     look.list()?;
                     tries += 1;
                 }
@@ -250,8 +250,8 @@ impl<'a> Needed<'a> {
         numbered.filter(|(_, entry)| entry.len > 0)
     }
 
-    /// Whether a start delivers record `number`: that of a block for one route until that has settled it, others
-    /// until the block is done with for all. Which routes those are, only a configuration says.
+    /// Whether a start delivers record `number`: that of a block for one route until that has settled it,
+    /// others until the block is done with for all. Which routes those are, only a configuration says.
     pub fn is_left(&self, number: u32) -> bool {
         !self.only().is_some_and(|set| set.contains(number))
     }
@@ -281,8 +281,8 @@ pub fn count(set: &RecordSet, range: Range<u32>) -> u64 {
     inside.map(|(from, to, _)| u64::from(to - from)).sum()
 }
 
-/// Calls `visit` with sequence number, name and file of every segment in a folder; gives how many have vanished
-/// meanwhile.
+/// Calls `visit` with sequence number, name and file of every segment in a folder; gives how many have
+/// vanished meanwhile.
 fn for_each_file<D: Disk>(
     disk: &D,
     mut visit: impl FnMut(u64, String, &D::File) -> io::Result<ControlFlow<()>>,

@@ -177,10 +177,10 @@ fn a_running_router_can_be_looked_at() {
     assert!(told("ls", &store, &[]).contains("no records wait"));
 }
 
-/// Scenario: a destination refuses records, is mended, and gets them by a replay; before, the router is started
-/// once without that output.
-/// Guarantees: dead letters are seen, moved only while no router runs, kept while no output has their key, and
-/// delivered once.
+/// Scenario: a destination refuses records, is mended, and gets them by a replay; before, the router is
+/// started once without that output.
+/// Guarantees: dead letters are seen, moved only while no router runs, kept while no output has their key,
+/// and delivered once.
 #[test]
 fn dead_letters_are_replayed_once() {
     let folder = TempDir::new().unwrap();

@@ -4,8 +4,8 @@ use std::io;
 
 use crate::disk::{Disk, DiskFile};
 
-/// A folder in which nothing is changed: whatever would change it is passed over as if it had been done. So the
-/// same code reads a log for a start and for somebody who only wants to know what a start would find.
+/// A folder in which nothing is changed: whatever would change it is passed over as if it had been done. So
+/// the same code reads a log for a start and for somebody who only wants to know what a start would find.
 #[derive(Debug)]
 pub struct Look<'a, D> {
     disk: &'a D,

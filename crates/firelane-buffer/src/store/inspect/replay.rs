@@ -1,5 +1,5 @@
-//! Puts dead letters back into the log, for the route that gave them up. Nobody else may write to either folder
-//! meanwhile.
+//! Puts dead letters back into the log, for the route that gave them up. Nobody else may write to either
+//! folder meanwhile.
 //!
 //! A letter is in the log, synced, before it leaves its file. A crash between repeats it and loses nothing.
 
@@ -79,9 +79,11 @@ impl<D: Disk> Replay<D> {
         take: &impl Fn(&Letter) -> bool,
     ) -> io::Result<Returned> {
         let mut returned = Returned::default();
-        let (mut images, mut stay, mut bad, mut failed) = (Vec::new(), Vec::new(), Vec::new(), None);
+        let (mut images, mut stay, mut bad) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut torn, mut failed) = (None, None);
         let scanned = scan(file, |piece| match piece {
-            Piece::Damaged { offset, len } | Piece::Torn { offset, len } => bad.push((offset, len)),
+            Piece::Damaged { offset, len } => bad.push((offset, len)),
+            Piece::Torn { offset, len } => torn = Some((offset, len)),
             Piece::Frame(found) => match read_letter(file, &found, true) {
                 Ok(Read::Letter(letter)) if letter.image.only.is_some() && take(&letter) => {
                     images.push(letter.image);
@@ -104,7 +106,7 @@ impl<D: Disk> Replay<D> {
         if images.is_empty() {
             return Ok(returned);
         }
-        for (offset, len) in bad {
+        for (offset, len) in bad.into_iter().chain(torn) {
             let kept = keep(dead, &StoreOptions::default(), file, sequence, offset, len);
             kept.ok_or_else(|| io::Error::other("a damaged part cannot be set aside"))?;
         }

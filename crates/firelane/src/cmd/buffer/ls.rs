@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use firelane_buffer::store::inspect::totals::{Graves, Sum, Totals};
+use firelane_buffer::store::inspect::totals::{Graves, LetterFile, Sum, Totals};
 use firelane_buffer::store::inspect::{Inspection, SegmentSummary};
 use firelane_record::Tag;
 use serde_json::{Value, json};
@@ -128,11 +128,10 @@ impl Found {
         }
         out.push_str(&table(&["TAG", ">RECORDS", ">BYTES"], &rows));
         if !totals.routes.is_empty() {
-            let row = |(key, route): (&Box<str>, _)| {
-                let &firelane_buffer::store::inspect::totals::RouteSum { settled, alone } = route;
-                vec![plain(key), settled.to_string(), alone.to_string()]
-            };
-            let rows: Vec<_> = totals.routes.iter().map(row).collect();
+            let routes = totals.routes.iter();
+            let rows: Vec<_> = routes
+                .map(|(key, route)| vec![plain(key), route.settled.to_string(), route.alone.to_string()])
+                .collect();
             out.push('\n');
             out.push_str(&table(&["OUTPUT", ">IS DONE WITH", ">WAIT FOR IT ALONE"], &rows));
         }
@@ -144,7 +143,7 @@ impl Found {
         if graves.files.is_empty() {
             return "no dead letters\n".into();
         }
-        let row = |file: &firelane_buffer::store::inspect::totals::LetterFile| {
+        let row = |file: &LetterFile| {
             let (letters, records) = (file.letters.to_string(), file.records.to_string());
             vec![file.file.clone(), bytes(file.bytes), letters, records]
         };
@@ -238,7 +237,7 @@ fn top(totals: &Totals) -> (Vec<(String, Sum)>, Sum) {
 mod tests {
     use std::collections::BTreeMap;
 
-    use firelane_buffer::store::inspect::totals::{Grave, GraveSum, LetterFile, RouteSum};
+    use firelane_buffer::store::inspect::totals::{Grave, GraveSum, RouteSum};
 
     use super::*;
 

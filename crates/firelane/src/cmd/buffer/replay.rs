@@ -66,10 +66,15 @@ pub(super) fn run(path: &Path, wanted: &Wanted, dry_run: bool) -> Result<Exit, T
         return Ok(exit.max(say::out(&nothing(wanted))));
     }
     if dry_run {
-        return Ok(exit.max(say::out(&told(&graves, "would be moved"))));
+        let sums = graves.graves.values();
+        let counts = sums.fold((0, 0), |(letters, records), sum| {
+            (letters + sum.letters, records + sum.records)
+        });
+        return Ok(exit.max(say::out(&told(&graves, counts, "would be moved"))));
     }
     let moved = put_back(path, &place, wanted).map_err(|error| Trouble::unwritable(path, &error))?;
-    let mut text = told(&graves, "were moved");
+    let mut text = told(&graves, (moved.letters, moved.records), "were moved");
+    let exit = if moved.damaged > 0 { Exit::LeftOver } else { exit };
     if moved.damaged > 0 {
         let parts = number(moved.damaged, "damaged part stays", "damaged parts stay");
         text.push_str(&format!("{parts} in the folder of dead letters\n"));
@@ -85,11 +90,7 @@ fn nothing(wanted: &Wanted) -> String {
 }
 
 /// What is moved, by route.
-fn told(graves: &Graves, verb: &str) -> String {
-    let sums = graves.graves.values();
-    let (letters, records) = sums.fold((0, 0), |(letters, records), sum| {
-        (letters + sum.letters, records + sum.records)
-    });
+fn told(graves: &Graves, (letters, records): (u64, u64), verb: &str) -> String {
     let rows: Vec<_> = graves
         .graves
         .iter()
@@ -108,8 +109,8 @@ fn told(graves: &Graves, verb: &str) -> String {
     let table = table(&["OUTPUT", "KEY", "REASON", ">RECORDS"], &rows);
     format!(
         "{records} of {letters} {verb} into the log\n{table}\
-         The next start of the router delivers them, each to the output that has this key: its `Alias`, or what \
-         its\nproperties make. Where no output has it, they stay in the log.\n"
+         The next start of the router delivers them, each to the output that has this key: its `Alias`, or \
+         what\nits properties make. Where no output has it, they stay in the log.\n"
     )
 }
 
@@ -148,8 +149,8 @@ fn put_back(root: &Path, place: &Place, wanted: &Wanted) -> io::Result<Returned>
     Ok(sum)
 }
 
-/// Root becomes the user whom the folder belongs to: the router that runs as that user must be able to open what
-/// is written here.
+/// Root becomes the user whom the folder belongs to: the router that runs as that user must be able to open
+/// what is written here.
 fn become_owner(root: &Path) -> Result<(), Trouble> {
     let owner = fs::metadata(root).map_err(|error| Trouble::unreadable(root, &error))?;
     if !rustix::process::geteuid().is_root() || owner.uid() == 0 {
