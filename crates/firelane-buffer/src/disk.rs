@@ -56,6 +56,8 @@ pub trait DiskFile: Send {
 pub struct RealDisk {
     root: PathBuf,
     sync: SyncMode,
+    /// Files are opened for reading alone.
+    looks: bool,
 }
 
 /// What [`DiskFile::sync`] does.
@@ -76,7 +78,17 @@ impl RealDisk {
         Ok(Self {
             root: root.to_path_buf(),
             sync: SyncMode::Data,
+            looks: false,
         })
+    }
+
+    /// The folder `root`, which must be there and is not written to: it needs no more than the right to read.
+    pub fn looking(root: &Path) -> Self {
+        Self {
+            root: root.to_path_buf(),
+            sync: SyncMode::Never,
+            looks: true,
+        }
     }
 
     /// Syncs the files' times too, not only their bytes and lengths (`storage.sync full`).
@@ -134,7 +146,7 @@ impl Disk for RealDisk {
         Ok(self.file(
             fs::OpenOptions::new()
                 .read(true)
-                .append(true)
+                .append(!self.looks)
                 .open(self.path(name)?)?,
         ))
     }
@@ -231,6 +243,23 @@ mod tests {
         disk.remove("a").unwrap();
         disk.rename("b", "c").unwrap();
         assert_eq!(disk.list().unwrap(), ["c"]);
+    }
+
+    #[test]
+    fn who_looks_reads_alone() {
+        let root = tempfile::tempdir().unwrap();
+        RealDisk::new(root.path())
+            .unwrap()
+            .create("a")
+            .unwrap()
+            .append(b"x")
+            .unwrap();
+        let disk = RealDisk::looking(root.path());
+        let mut file = disk.open("a").unwrap();
+        assert_eq!(file.len().unwrap(), 1);
+        assert!(file.append(b"y").is_err());
+        assert!(RealDisk::looking(&root.path().join("none")).list().is_err());
+        assert!(!root.path().join("none").exists());
     }
 
     #[test]

@@ -265,7 +265,7 @@ impl World {
             self.pending.extend(spilled.blocks);
         }
         // Sometimes what was chosen is written later.
-        if bytes % 3 > 0 {
+        if !bytes.is_multiple_of(3) {
             for block in self.pending.drain(..).filter(|block| block.is_needed()) {
                 self.disk.insert(block.id(), block.image(1, |ms| ms + 1000));
                 block.set_written();

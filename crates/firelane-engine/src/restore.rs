@@ -1,5 +1,6 @@
-//! What an earlier run has left on disk comes back into the pipeline: routed again by its stored tags, without
-//! what routes of the same name had settled.
+//! What an earlier run has left on disk comes back into the pipeline: routed again by its stored tags,
+//! without what routes of the same name had settled. Records for one route alone that is not there are left
+//! where they are: they are dead letters that somebody has put back.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -10,7 +11,7 @@ use firelane_buffer::store::recover::Recovered;
 use firelane_buffer::{FoundBlock, RouteId, Routing};
 use firelane_record::Tag;
 use firelane_record::set::RecordSet;
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::pipeline::{Pipeline, retained_len};
 
@@ -44,6 +45,7 @@ impl Pipeline {
             return;
         };
         let mut done = Vec::new();
+        let mut strange: BTreeMap<Box<str>, u64> = BTreeMap::new();
         for recovered in found {
             let table = match journal.table(recovered.id) {
                 Ok(table) => table,
@@ -52,11 +54,27 @@ impl Pipeline {
                     continue;
                 }
             };
+            if let Some(key) = self.unknown_route(&table) {
+                *strange.entry(key.into()).or_default() += u64::from(table.records());
+                continue;
+            }
             if !self.restore_block(recovered, &table, backlog) {
                 done.push(recovered.id);
             }
         }
         journal.settle(&mut Vec::new(), &mut done);
+        for (key, records) in strange {
+            warn!(target: "storage", %key, records,
+                "records wait for an output that is not in the configuration: they stay on disk; give the output \
+                 that is to have them this key as `Alias`, and start again");
+        }
+    }
+
+    /// The key of the one route that a block is for, if there is no such route.
+    fn unknown_route<'a>(&self, table: &'a BlockImage) -> Option<&'a str> {
+        let only = table.only.as_deref()?;
+        let known = self.routes.iter().any(|route| &*route.key == only);
+        (!known).then_some(only)
     }
 
     /// False when nobody needs anything of it.

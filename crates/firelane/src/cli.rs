@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::cmd;
+use crate::cmd::buffer::Buffer;
 use crate::cmd::check::{Checks, Format};
 use crate::cmd::iam::IamArgs;
 use crate::cmd::init::InitArgs;
@@ -70,6 +71,11 @@ enum Command {
     },
     /// Write a task definition with a log router, or add one to a definition that is there.
     Init(Box<InitArgs>),
+    /// Look into the log on disk and the dead letters (`storage.path`): list, print, check, export, put back.
+    Buffer {
+        #[command(subcommand)]
+        command: Buffer,
+    },
     /// List the plugins, or show the properties of one.
     Plugins {
         #[command(subcommand)]
@@ -213,6 +219,7 @@ pub(crate) fn run() -> Exit {
         }
         Command::Iam { file, wanted, task } => cmd::iam::run(&file, &task, &wanted),
         Command::Init(args) => cmd::init::run(*args),
+        Command::Buffer { command } => cmd::buffer::run(command),
         Command::Plugins { show: None } => cmd::plugins::list(),
         Command::Plugins {
             show: Some(Show::Show { name }),

@@ -18,7 +18,8 @@ pub(crate) enum Exit {
     Open,
     /// The configuration is wrong (`EX_CONFIG`).
     Config,
-    /// The router stopped with records that it could not deliver in time, or its outputs dropped some.
+    /// The router stopped with records that it could not deliver in time, or its outputs dropped some. Of a
+    /// command: records on disk are damaged.
     LeftOver,
 }
 
@@ -51,7 +52,7 @@ impl Exit {
         (
             Self::LeftOver,
             "the router stopped with records left at the end of the grace period, or an output dropped \
-             records: refused, retries used up, over its share of the memory",
+             records: refused, retries used up, over its share of the memory; `buffer`: records on disk are damaged",
         ),
         (Self::Config, "the configuration is wrong"),
     ];

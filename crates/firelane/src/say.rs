@@ -2,6 +2,7 @@
 //! error; `println!` would panic.
 
 use std::io::{self, ErrorKind, Write as _};
+use std::ops::ControlFlow;
 
 use crate::exit::Exit;
 
@@ -26,4 +27,54 @@ pub(crate) fn error(text: &str) {
 /// Writes a line to standard error.
 pub(crate) fn line(text: &str) {
     error(&format!("{text}\n"));
+}
+
+/// Much that goes to standard output, piece by piece.
+pub(crate) struct Stream {
+    buf: Vec<u8>,
+    exit: Option<Exit>,
+}
+
+impl Stream {
+    /// Bytes that are written at once.
+    const STEP: usize = 64 * 1024;
+
+    /// Nothing written yet.
+    pub(crate) fn new() -> Self {
+        let buf = Vec::new();
+        Self { buf, exit: None }
+    }
+
+    /// Appends bytes. Break: nobody takes them any more.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> ControlFlow<()> {
+        self.buf.extend_from_slice(bytes);
+        if self.buf.len() >= Self::STEP {
+            self.flush();
+        }
+        match self.exit {
+            Some(_) => ControlFlow::Break(()),
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.exit.is_none() {
+            let mut stdout = io::stdout().lock();
+            let written = stdout.write_all(&self.buf).and_then(|()| stdout.flush());
+            self.exit = written.err().map(|error| match error.kind() {
+                ErrorKind::BrokenPipe => Exit::Ok,
+                _ => {
+                    line(&format!("error: standard output: {error}"));
+                    Exit::Failed
+                }
+            });
+        }
+        self.buf.clear();
+    }
+
+    /// The end.
+    pub(crate) fn end(mut self) -> Exit {
+        self.flush();
+        self.exit.unwrap_or(Exit::Ok)
+    }
 }

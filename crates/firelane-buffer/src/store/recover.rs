@@ -425,7 +425,7 @@ impl Scan {
 const COPY_STEP: usize = 64 * 1024;
 
 /// Puts damaged bytes into a file of their own, once. `None`: they are not kept.
-fn keep<D: Disk>(
+pub(super) fn keep<D: Disk>(
     disk: &D,
     options: &StoreOptions,
     file: &D::File,

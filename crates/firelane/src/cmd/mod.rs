@@ -1,5 +1,6 @@
 //! One file per command.
 
+pub(crate) mod buffer;
 pub(crate) mod check;
 pub(crate) mod iam;
 pub(crate) mod init;

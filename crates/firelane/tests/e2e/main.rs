@@ -9,6 +9,7 @@
 )]
 
 mod bad_input;
+mod buffer;
 mod cli;
 mod clients;
 mod control;
