@@ -152,7 +152,12 @@ impl<G: Guard> Block<G> {
     pub fn image(&self, epoch: u64, wall_ms: impl Fn(u64) -> u64) -> BlockImage {
         let state = self.state();
         let entry = |frame: &Arc<Frame<G>>| {
-            Entry::new(frame.stream, wall_ms(frame.appended), frame.tag.clone(), frame.records.clone())
+            Entry::new(
+                frame.stream,
+                wall_ms(frame.appended),
+                frame.tag.clone(),
+                frame.records.clone(),
+            )
         };
         BlockImage {
             id: self.id,

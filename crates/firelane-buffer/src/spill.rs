@@ -23,7 +23,8 @@ pub struct Spilled<G> {
 
 /// Frames that may go together.
 struct Candidate<G> {
-    /// Bytes of frames between the last read position before it and itself.
+    /// Bytes of frames from the last read position before it to its first frame; of a written block to its last:
+    /// a block that is larger than memory must be able to go.
     distance: usize,
     bytes: usize,
     /// The written block that they are in; else they need one.
@@ -46,7 +47,7 @@ impl<G: Guard> Partition<G> {
         chosen: impl Fn(&G) -> bool,
     ) -> Spilled<G> {
         let mut state = self.lock();
-        let mut candidates = candidates(&state, &chosen);
+        let mut candidates = candidates(&state, near, &chosen);
         let may_go = |candidate: &Candidate<G>| candidate.free && (may_write || candidate.block.is_some());
         candidates.retain(|candidate| may_go(candidate) && candidate.distance >= near);
         candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.distance));
@@ -113,7 +114,7 @@ fn evict<G: Guard>(state: &mut State<G>, block: &Arc<Block<G>>, slots: &[usize],
     }
 }
 
-fn candidates<G: Guard>(state: &State<G>, chosen: &impl Fn(&G) -> bool) -> Vec<Candidate<G>> {
+fn candidates<G: Guard>(state: &State<G>, near: usize, chosen: &impl Fn(&G) -> bool) -> Vec<Candidate<G>> {
     let mut positions: Vec<u64> = state.readers.iter().map(|reader| reader.next).collect();
     positions.sort_unstable();
     let mut positions = positions.into_iter().peekable();
@@ -149,10 +150,11 @@ fn candidates<G: Guard>(state: &State<G>, chosen: &impl Fn(&G) -> bool) -> Vec<C
                 });
                 if let Some(candidate) = found.get_mut(known) {
                     candidate.add(at, bytes);
+                    candidate.distance = distance;
                     candidate.free &= wanted && !held;
                 }
             }
-            None if held => found.extend(run.take()),
+            None if held || distance < near => found.extend(run.take()),
             None if !wanted => {}
             None => {
                 let open = run.get_or_insert_with(|| Candidate::new(distance, None, true));

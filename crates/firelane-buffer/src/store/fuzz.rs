@@ -118,7 +118,12 @@ fn block(id: u64, epoch: u64) -> BlockImage {
     BlockImage {
         id,
         epoch,
-        entries: vec![Entry::new(1, 2, Tag::new("app").expect("a short tag"), records.take())],
+        entries: vec![Entry::new(
+            1,
+            2,
+            Tag::new("app").expect("a short tag"),
+            records.take(),
+        )],
         ..BlockImage::default()
     }
 }

@@ -170,7 +170,12 @@ impl World {
         for _ in 0..self.rng.between(1, 4) {
             let records = self.run_of();
             let tag = self.rng.pick(&["app", "app", "web.firelens", ""]);
-            entries.push(Entry::new(self.rng.below(3) as u64, 1_700_000_000_000 + self.records, Tag::new(tag).unwrap(), records));
+            entries.push(Entry::new(
+                self.rng.below(3) as u64,
+                1_700_000_000_000 + self.records,
+                Tag::new(tag).unwrap(),
+                records,
+            ));
         }
         self.orders[partition] += entries.iter().map(|entry| u64::from(entry.count)).sum::<u64>();
         let image = BlockImage {

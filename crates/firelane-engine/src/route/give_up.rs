@@ -40,7 +40,12 @@ impl Route {
             wall_ms: wall.of(self.pipeline.now()),
         };
         let entry = |part: &ClaimPart<FrameGuard>| {
-            Entry::new(part.frame().stream(), wall.of(part.frame().appended()), part.frame().tag().clone(), part.records().clone())
+            Entry::new(
+                part.frame().stream(),
+                wall.of(part.frame().appended()),
+                part.frame().tag().clone(),
+                part.records().clone(),
+            )
         };
         let image = BlockImage {
             only: Some(self.end().key.as_ref().into()),

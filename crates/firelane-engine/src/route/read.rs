@@ -59,7 +59,8 @@ impl Route {
             let end = {
                 let mut cursors = self.end().cursors.lock().unwrap_or_else(PoisonError::into_inner);
                 let cursor = &mut cursors[index];
-                pipeline.partitions[index].read(self.setup.id, bytes_max, wake_at, &mut frames, |range| {
+                let bytes = self.room(index).clamp(1, bytes_max);
+                pipeline.partitions[index].read(self.setup.id, bytes, wake_at, &mut frames, |range| {
                     cursor.pass(range);
                 })
             };
@@ -206,11 +207,11 @@ impl Route {
         }
     }
 
-    /// Whether it holds as many records as it may to read more of partition `index`.
-    fn holds_enough(&self, index: usize) -> bool {
+    /// Bytes of records that it may hold beside those that it holds, of partition `index`.
+    fn room(&self, index: usize) -> usize {
         let Window { bytes, backlog } = self.setup.window;
         if bytes == usize::MAX || self.sheds {
-            return false;
+            return usize::MAX;
         }
         // What is held cannot leave memory: no input's limit may be full of it.
         let part = self.pipeline.budget.smallest_limit() / 2 / self.pipeline.routes.len().max(1);
@@ -219,7 +220,12 @@ impl Route {
             true => bytes.min(backlog.max(self.batcher.limits().bytes_max)),
             false => bytes,
         };
-        self.held_bytes() >= limit
+        limit.saturating_sub(self.held_bytes())
+    }
+
+    /// Whether it holds as many records as it may to read more of partition `index`.
+    fn holds_enough(&self, index: usize) -> bool {
+        self.room(index) == 0
     }
 
     /// Whether it holds as many records as it may, wherever they come from.
