@@ -7,8 +7,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use firelane_buffer::disk::RealDisk;
+use firelane_buffer::store::Progress;
 use firelane_buffer::store::format::BlockImage;
-use firelane_buffer::{Block, Group, Settled, Store};
+use firelane_buffer::{Block, Group, RouteId, Settled, Store};
 use tracing::{error, info};
 
 use crate::journal::{Journal, Until};
@@ -28,6 +29,9 @@ const FAILED_WAIT: Duration = Duration::from_millis(500);
 const TELL_EVERY: Duration = Duration::from_secs(60);
 /// Bytes copied out of sparse segments in one round.
 const COMPACT_BYTES: u64 = 2 * 1024 * 1024;
+/// With so many bytes on disk it is looked run by run what is needed of them, and how often.
+const ASSESS_BYTES: u64 = 64 * 1024 * 1024;
+const ASSESS_EVERY: Duration = Duration::from_secs(10);
 /// Records behind each read position that stay in memory, in bytes.
 const NEAR: usize = 2 * 1024 * 1024;
 
@@ -40,6 +44,7 @@ pub(crate) fn start(journal: Arc<Journal>, store: Store<RealDisk>) -> io::Result
         settled: Vec::new(),
         done: Vec::new(),
         trouble: None,
+        assessed: Instant::now(),
     };
     let thread = std::thread::Builder::new()
         .name("commit".into())
@@ -68,6 +73,8 @@ struct Writer {
     settled: Vec<Settled>,
     done: Vec<u64>,
     trouble: Option<Trouble>,
+    /// When it was last looked what is needed.
+    assessed: Instant,
 }
 
 /// Says so when the thread dies of a bug, and that nothing can be written any more.
@@ -269,8 +276,32 @@ impl Writer {
         }
     }
 
+    /// Makes room of what nobody needs: by segment, and within blocks by run where much is on disk.
     fn compact(&mut self) -> bool {
-        match self.store.compact(COMPACT_BYTES, |_| {}) {
+        let pipelines = self.journal.attached();
+        let hollow = |image: &mut BlockImage, progress: Progress<'_>| {
+            let (mut at, only) = (0, image.only.clone());
+            for entry in &mut image.entries {
+                let (from, to) = (at, at + entry.count);
+                at = to;
+                let needs = |pipeline: &Arc<Pipeline>| {
+                    let routing = pipeline.routing_of(&entry.tag, only.as_deref());
+                    let settled = |route: &RouteId| {
+                        let key = &pipeline.routes[usize::from(route.0)].key;
+                        progress.is_settled(key, from, to)
+                    };
+                    routing.routes().is_empty() || !routing.routes().iter().all(settled)
+                };
+                if !pipelines.is_empty() && !pipelines.iter().any(needs) {
+                    entry.hollow();
+                }
+            }
+        };
+        if self.store.bytes() > ASSESS_BYTES && self.assessed.elapsed() > ASSESS_EVERY {
+            self.assessed = Instant::now();
+            self.store.assess(hollow);
+        }
+        match self.store.compact(COMPACT_BYTES, hollow) {
             Ok(more) => more,
             Err(error) => {
                 self.failed(&error);

@@ -162,9 +162,6 @@ impl Journal {
 
     /// Takes down what a route has settled, and the blocks that are done with by it.
     pub(crate) fn settle(&self, settled: &mut Vec<Settled>, done: &mut Vec<u64>) {
-        if !self.keeps {
-            settled.clear();
-        }
         if settled.is_empty() && done.is_empty() {
             return;
         }

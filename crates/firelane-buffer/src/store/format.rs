@@ -273,6 +273,16 @@ impl BlockImage {
         self.entries.iter().map(|entry| entry.count).sum()
     }
 
+    /// Bytes of the records, also where only the table was read.
+    pub fn len(&self) -> u64 {
+        self.entries.iter().map(|entry| u64::from(entry.len)).sum()
+    }
+
+    /// Whether it has no bytes of records.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Bytes of the records.
     pub fn bytes(&self) -> usize {
         self.data().map(<[u8]>::len).sum()

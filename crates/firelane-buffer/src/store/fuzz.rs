@@ -49,7 +49,7 @@ pub fn fuzz_segment(data: &[u8]) {
         done: done.as_slice(),
     };
     store.commit(&group).expect("a disk in memory takes it");
-    store.compact(4096, |_| {}).expect("a disk in memory takes it");
+    store.compact(4096, |_, _| {}).expect("a disk in memory takes it");
     drop(store);
     let (store, after) = open(&disk);
     let again = load(&store, &after);

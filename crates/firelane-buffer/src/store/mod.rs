@@ -23,6 +23,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use firelane_record::set::RecordSet;
 
+pub use self::compact::Progress;
 use self::format::{BlockImage, Kind, SettledRange};
 #[doc(hidden)]
 pub use self::fuzz::fuzz_segment;
@@ -85,6 +86,8 @@ pub struct Location {
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) at: Location,
+    /// Bytes that would be needed if it were written again: at most those of its frame.
+    pub(super) needed: u64,
     pub(super) settled: BTreeMap<u16, RecordSet>,
     /// Number of its records.
     pub(super) records: u32,
@@ -331,7 +334,14 @@ impl<D: Disk> Store<D> {
             segment.live += 1;
             segment.live_bytes += at.len;
             let (settled, records) = (BTreeMap::new(), image.records());
-            self.live.insert(image.id, Live { at, settled, records });
+            let needed = at.len;
+            let live = Live {
+                at,
+                needed,
+                settled,
+                records,
+            };
+            self.live.insert(image.id, live);
             places.insert(image.id, at);
         }
         for range in ranges {
@@ -361,7 +371,7 @@ fn write<F: DiskFile>(file: &mut F, bytes: &[u8]) -> io::Result<()> {
 fn forget(segments: &mut BTreeMap<u64, Segment>, old: &Live) {
     if let Some(segment) = segments.get_mut(&old.at.segment) {
         segment.live = segment.live.saturating_sub(1);
-        segment.live_bytes = segment.live_bytes.saturating_sub(old.at.len);
+        segment.live_bytes = segment.live_bytes.saturating_sub(old.needed);
     }
 }
 

@@ -386,6 +386,7 @@ impl Scan {
                 id,
                 Live {
                     at: known.at,
+                    needed: known.at.len,
                     settled: known.settled,
                     records: known.records,
                 },

@@ -8,7 +8,7 @@ use super::*;
 use crate::disk::{Disk, DiskFile, RealDisk};
 use crate::store::format::{self, Kind};
 use crate::store::segments::write_checkpoint;
-use crate::store::{Group, LoadError, Settled, route_number, segment_name};
+use crate::store::{Group, LoadError, Progress, Settled, route_number, segment_name};
 
 fn settled(block: u64, route: &str, from: u32, to: u32) -> Settled {
     let route = Arc::from(route);
@@ -75,7 +75,7 @@ fn a_real_folder() {
         };
         store.commit(&group).unwrap();
     }
-    while store.compact(1 << 20, |_| {}).unwrap() {}
+    while store.compact(1 << 20, |_, _| {}).unwrap() {}
     let sizes = disk
         .list()
         .unwrap()
@@ -180,9 +180,9 @@ fn compaction_moves_what_is_needed_and_passes_over_what_is_damaged() {
     bytes[at.offset as usize + 60] ^= 1;
     disk.put(&segment_name(1), bytes);
     let before = store.bytes();
-    let hollow = |image: &mut BlockImage| image.entries[0].hollow();
+    let hollow = |image: &mut BlockImage, _: Progress<'_>| image.entries[0].hollow();
     assert!(store.compact(1 << 20, hollow).unwrap());
-    assert!(!store.compact(1 << 20, |_| {}).unwrap());
+    assert!(!store.compact(1 << 20, |_, _| {}).unwrap());
     assert!(of(&store, second[0]).segment > 2);
     assert!(store.bytes() < before);
     let mut moved = block(second[0]);

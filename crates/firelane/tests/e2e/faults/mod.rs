@@ -7,6 +7,7 @@ mod dns;
 mod durable;
 mod ends;
 mod kills;
+mod limits;
 mod plugins;
 mod refuse;
 
