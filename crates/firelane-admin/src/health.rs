@@ -145,8 +145,8 @@ pub(crate) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     }
 }
 
-/// `GET /health/delivery`: no output's oldest record is too old, and nothing was dropped or became a dead letter
-/// within the period.
+/// `GET /health/delivery`: no output's oldest record is too old, and nothing was dropped or became a dead
+/// letter within the period.
 pub(crate) async fn delivery(State(admin): State<Arc<Admin>>) -> Response {
     let oldest_max = admin.settings.delivery_age_max;
     let mut late = false;

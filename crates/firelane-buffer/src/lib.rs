@@ -14,10 +14,10 @@
 //!
 //! Frames are in memory, on disk, or both. On disk they are in a [`Block`], together with others of their
 //! partition; the [`store`] writes and reads blocks. Frames of a durable input join a block when they are
-//! appended; others when memory gets tight ([`Partition::spill`]). A block that is written may take the place of
-//! its frames in memory, as one entry of the order. A route that comes to it loads it, and reads a copy that
-//! is its own. So memory holds what is new, what routes have claimed, and a few words for each 256 KiB on disk,
-//! however many routes read the log and however slow one of them is.
+//! appended; others when memory gets tight ([`Partition::spill`]). A block that is written may take the
+//! place of its frames in memory, as one entry of the order. A route that comes to it loads it, and reads
+//! a copy that is its own. So memory holds what is new, what routes have claimed, and a few words for
+//! each 256 KiB on disk, however many routes read the log and however slow one of them is.
 //!
 //! Not here: tokio, clocks (times are arguments), threads. Files are reached through [`Disk`].
 

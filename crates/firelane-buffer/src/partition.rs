@@ -284,8 +284,9 @@ impl<G: Guard> Partition<G> {
     }
 
     /// Makes frames of a block that was loaded, for `route`: those that it needs and has not settled.
-    /// `routing` says where a tag leads; `frame` gives an entry's time on the caller's clock and what hangs on
-    /// the frame. An image of `None` stands for a block that cannot be read: there are no frames.
+    /// `routing` says where a tag leads; `frame` gives an entry's time on the caller's clock and what
+    /// hangs on the frame. An image of `None` stands for a block that cannot be read: there are no
+    /// frames.
     pub fn revive(
         &self,
         block: &Arc<Block<G>>,
@@ -329,8 +330,8 @@ impl<G: Guard> Partition<G> {
         frames
     }
 
-    /// Gives up what `route` needs of a block whose table is known and whose records cannot be read: settles it
-    /// all. Gives how many records that were, and whether the block is done with.
+    /// Gives up what `route` needs of a block whose table is known and whose records cannot be read:
+    /// settles it all. Gives how many records that were, and whether the block is done with.
     pub fn give_up_block(
         &self,
         block: &Arc<Block<G>>,

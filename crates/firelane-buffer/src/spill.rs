@@ -1,10 +1,11 @@
 //! What leaves memory when it gets tight, and in which order.
 //!
-//! A frame goes that nobody has claimed, and first the one that will be read last: the farther it stands behind
-//! the next read position before it, the earlier it goes. What a route is about to read stays. Frames without
-//! a block are put into blocks, to be written; the frames of written blocks leave. Order is kept: a new block
-//! holds neighbours only, but for frames of inputs that have memory enough, which are other streams.
-//! Durable frames, which have a block from the start, should have partitions of their own: they end the runs.
+//! A frame goes that nobody has claimed, and first the one that will be read last: the farther it stands
+//! behind the next read position before it, the earlier it goes. What a route is about to read stays.
+//! Frames without a block are put into blocks, to be written; the frames of written blocks leave. Order
+//! is kept: a new block holds neighbours only, but for frames of inputs that have memory enough, which
+//! are other streams. Durable frames, which have a block from the start, should have partitions of their
+//! own: they end the runs.
 
 use std::sync::Arc;
 
@@ -23,8 +24,8 @@ pub struct Spilled<G> {
 
 /// Frames that may go together.
 struct Candidate<G> {
-    /// Bytes of frames from the last read position before it to its first frame; of a written block to its last:
-    /// a block that is larger than memory must be able to go.
+    /// Bytes of frames from the last read position before it to its first frame; of a written block to
+    /// its last: a block that is larger than memory must be able to go.
     distance: usize,
     bytes: usize,
     /// The written block that they are in; else they need one.
@@ -36,9 +37,9 @@ struct Candidate<G> {
 }
 
 impl<G: Guard> Partition<G> {
-    /// Brings about `bytes_max` bytes of records out of memory, or on the way to the disk. `near` bytes behind
-    /// each read position stay. `chosen` says whose frames may go; `may_write`, whether there is room on disk
-    /// for new blocks.
+    /// Brings about `bytes_max` bytes of records out of memory, or on the way to the disk. `near` bytes
+    /// behind each read position stay. `chosen` says whose frames may go; `may_write`, whether there is
+    /// room on disk for new blocks.
     pub fn spill(
         &self,
         bytes_max: usize,

@@ -1,6 +1,6 @@
-//! The log with frames that leave memory, against a model: however frames are spilled, evicted and read back,
-//! and however often a route begins anew, every route gets each of its records, in order per stream, never one
-//! that it has settled, and everything is released at the end.
+//! The log with frames that leave memory, against a model: however frames are spilled, evicted and read
+//! back, and however often a route begins anew, every route gets each of its records, in order per
+//! stream, never one that it has settled, and everything is released at the end.
 
 #![expect(
     clippy::unwrap_used,

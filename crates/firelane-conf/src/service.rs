@@ -217,9 +217,14 @@ fn is_key(known: &str, key: &str) -> bool {
             .is_some_and(|start| key.starts_with(start))
 }
 
+/// A value that does nothing, with the reason.
+pub(crate) fn no_effect(entry: &Entry, what: &str, reason: &str) -> Diagnostic {
+    Diagnostic::warning("FL0421", format!("`{what}` has no effect: {reason}")).at(entry.key.span)
+}
+
 fn without_effect(entry: &Entry, key: &str) -> Diagnostic {
     if let Some((_, reason)) = WITHOUT_EFFECT.iter().find(|(known, _)| is_key(known, key)) {
-        return Diagnostic::warning("FL0421", format!("`{key}` has no effect: {reason}")).at(entry.key.span);
+        return no_effect(entry, key, reason);
     }
     let known = KEYS.iter().copied().chain(
         WITHOUT_EFFECT
@@ -234,7 +239,8 @@ fn without_effect(entry: &Entry, key: &str) -> Diagnostic {
     }
 }
 
-fn bad(entry: &Entry, message: &str, help: &str) -> Diagnostic {
+/// A value that is wrong.
+pub(crate) fn bad(entry: &Entry, message: &str, help: &str) -> Diagnostic {
     let message = format!("{message}: `{}`", entry.value.value);
     Diagnostic::error("FL0305", Class::CoreValue, message)
         .at(entry.value.span)

@@ -1,7 +1,7 @@
 //! The keys `storage.*` of `[SERVICE]`, and what is ours beside them.
 
-use crate::diag::{Class, Diagnostic};
-use crate::service::{bytes, number, on};
+use crate::diag::Diagnostic;
+use crate::service::{bad, bytes, no_effect, number, on};
 use crate::tree::Entry;
 
 /// How the log is kept on disk. Source: Fluent Bit's `src/flb_config.c` and `flb_storage.c`, observed.
@@ -78,8 +78,8 @@ impl StorageConfig {
                 let mut checked = false;
                 on(entry, &mut checked, found);
                 if !checked {
-                    let text = "`storage.checksum off` has no effect: what is on disk always has checksums";
-                    found.push(Diagnostic::warning("FL0421", text).at(entry.key.span));
+                    let reason = "what is on disk always has checksums";
+                    found.push(no_effect(entry, "storage.checksum off", reason));
                 }
             }
             "storage.max_chunks_up" => number(entry, &mut self.chunks_up_max, found),
@@ -128,7 +128,10 @@ fn is_type(text: &str) -> bool {
 }
 
 fn choice(entry: &Entry, words: &str) -> Diagnostic {
-    let text = format!("`{}` is `{}`", entry.key.value, entry.value.value);
-    let error = Diagnostic::error("FL0305", Class::CoreValue, text);
-    error.at(entry.value.span).help(format!("write {words}"))
+    let key = &entry.key.value;
+    bad(
+        entry,
+        &format!("`{key}` is not one of its values"),
+        &format!("write {words}"),
+    )
 }

@@ -323,32 +323,8 @@ impl Builder<'_> {
         })
     }
 
-    /// What becomes of records beyond `storage.total_limit_size`.
-    fn overflow(&mut self, section: &Section, core: &OutputCore) -> Overflow {
-        let buries = self.storage.buries();
-        let alone = self.config.outputs.len() == 1;
-        match core.overflow {
-            Some(Overflow::DeadLetter) if !buries => {
-                let text = "there is no folder for dead letters: the oldest records are dropped; set `storage.path`, \
-                            and not `storage.keep.rejected off`";
-                self.warn(section, "storage.overflow", "FL0403", text);
-                Overflow::DropOldest
-            }
-            Some(overflow) => {
-                if core.total_limit_size.is_none() {
-                    let text = "needs `storage.total_limit_size`, which is not set: it has no effect";
-                    self.warn(section, "storage.overflow", "FL0403", text);
-                }
-                overflow
-            }
-            None if alone => Overflow::Block,
-            None if buries => Overflow::DeadLetter,
-            None => Overflow::DropOldest,
-        }
-    }
-
-    /// The output's name in the log on disk: its alias, else what says where it sends. So the same destination
-    /// has the same name after a restart, wherever its section stands.
+    /// The output's name in the log on disk: its alias, else what says where it sends. So the same
+    /// destination has the same name after a restart, wherever its section stands.
     fn key(&mut self, section: &Section, plugin: &str, alias: Option<&str>) -> Arc<str> {
         let name = alias.map_or_else(
             || format!("{plugin}#{:016x}", properties::destination(section)),
@@ -379,7 +355,12 @@ impl Builder<'_> {
                 self.warn(section, "name", "FL0402", "no `Match`: this output gets nothing");
             }
         }
-        let overflow = self.overflow(section, &core);
+        let alone = self.config.outputs.len() == 1;
+        let limited = core.total_limit_size.is_some();
+        let (overflow, warning) = Overflow::choose(core.overflow, limited, alone, self.storage.buries());
+        if let Some(text) = warning {
+            self.warn(section, "storage.overflow", "FL0403", text);
+        }
         // Somebody who says how often has said how long.
         let age_max = match core.retry_limit {
             Some(_) => core.max_age.map(|age| age.0),

@@ -1,7 +1,8 @@
 //! The two ledgers: every record that came in left through a door that has a name.
 //!
 //! ```text
-//! ingest:    received + created + recovered = filtered + dropped(reason) + joined + unrouted + held + appended
+//! ingest:    received + created + recovered
+//!              = filtered + dropped(reason) + joined + unrouted + held + appended
 //! per route: routed = delivered + dead-lettered + dropped(reason) + buffered
 //! ```
 //!

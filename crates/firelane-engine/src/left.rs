@@ -10,7 +10,8 @@ use crate::pipeline::Pipeline;
 const STEP: usize = 4 * 1024 * 1024;
 
 impl Pipeline {
-    /// Counts the records that `route` has not settled. Reads the tables of blocks on disk. Blocks the thread.
+    /// Counts the records that `route` has not settled. Reads the tables of blocks on disk. Blocks the
+    /// thread.
     pub(crate) fn left(&self, route: RouteId) -> u64 {
         let mut left = 0;
         for (index, partition) in self.partitions.iter().enumerate() {

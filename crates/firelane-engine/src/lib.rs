@@ -14,6 +14,7 @@ mod left;
 pub mod properties;
 mod restore;
 pub mod router;
+mod routes;
 pub mod status;
 pub mod storage;
 

@@ -19,8 +19,8 @@ use crate::journal::Journal;
 use crate::ledger::IngestCounts;
 use crate::shares::Overflow;
 
-/// What hangs on a frame: its charge to the budget while it is in memory, the tickets of inputs that wait until
-/// it is on disk, and of those that wait for delivery.
+/// What hangs on a frame: its charge to the budget while it is in memory, the tickets of inputs that wait
+/// until it is on disk, and of those that wait for delivery.
 #[derive(Debug)]
 pub struct FrameGuard {
     budget: Arc<InputBudget>,
@@ -123,8 +123,8 @@ impl RouteEnd {
 pub struct Pipeline {
     /// Filters and routing.
     pub chain: Chain,
-    /// The log: partitions for inputs whose records are in memory first, as many for durable ones, and one for
-    /// what an earlier run has left on disk.
+    /// The log: partitions for inputs whose records are in memory first, as many for durable ones, and
+    /// one for what an earlier run has left on disk.
     pub partitions: Vec<Partition<FrameGuard>>,
     layout: Layout,
     /// Its place in the order of all that is in the log on disk.
@@ -168,8 +168,8 @@ pub struct Layout {
     pub backlog: bool,
 }
 
-/// Milliseconds that the pipeline's clock is ahead of its start, so that records of an earlier run have a time
-/// on it too: 30 days.
+/// Milliseconds that the pipeline's clock is ahead of its start, so that records of an earlier run have a
+/// time on it too: 30 days.
 const CLOCK_START: u64 = 30 * 24 * 3600 * 1000;
 
 /// Both clocks at one moment, in milliseconds.
@@ -346,8 +346,8 @@ impl Pipeline {
         now.into_iter().for_each(Hold::close);
     }
 
-    /// Counts a run for its routes and gives those that take it: not one that is over its limit and drops what
-    /// is new. `None`: nobody takes it.
+    /// Counts a run for its routes and gives those that take it: not one that is over its limit and drops
+    /// what is new. `None`: nobody takes it.
     fn admit(&self, routing: &Arc<Routing>, count: u64, bytes: u64) -> Option<Arc<Routing>> {
         let mut refusing = Vec::new();
         for &id in routing.routes() {

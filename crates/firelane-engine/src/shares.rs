@@ -41,6 +41,33 @@ pub enum Overflow {
     DeadLetter,
 }
 
+impl Overflow {
+    /// What an output does that says `given`: `limited` if it has a limit, `alone` if it is the only one,
+    /// `buries` if there is a folder for dead letters. Gives a warning too, where what it says cannot be.
+    pub fn choose(
+        given: Option<Self>,
+        limited: bool,
+        alone: bool,
+        buries: bool,
+    ) -> (Self, Option<&'static str>) {
+        match given {
+            Some(Self::DeadLetter) if !buries => {
+                let text = "there is no folder for dead letters, the oldest records are dropped: set `storage.path`, \
+                            and not `storage.keep.rejected off`";
+                (Self::DropOldest, Some(text))
+            }
+            Some(overflow) if !limited => {
+                let text = "needs `storage.total_limit_size`, which is not set: it has no effect";
+                (overflow, Some(text))
+            }
+            Some(overflow) => (overflow, None),
+            None if alone => (Self::Block, None),
+            None if buries => (Self::DeadLetter, None),
+            None => (Self::DropOldest, None),
+        }
+    }
+}
+
 /// A destination that has settled nothing for so long, and failed again and again, is dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(10);
 

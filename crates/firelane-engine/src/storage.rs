@@ -1,17 +1,21 @@
-//! The folder of the log: that of `storage.path`, which outlives the process, or one of our own below the folder
-//! for temporary files, into which records go that do not fit into memory.
+//! The folder of the log: that of `storage.path`, which outlives the process, or one of our own below the
+//! folder for temporary files, into which records go that do not fit into memory.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use firelane_buffer::Store;
 use firelane_buffer::disk::RealDisk;
 use firelane_buffer::store::StoreOptions;
 use firelane_buffer::store::dead::DeadLetters;
-use firelane_buffer::store::recover::{Note, Recovery};
+use firelane_buffer::store::recover::{Note, Recovered, Recovery};
 use firelane_conf::StorageConfig;
 use tracing::{debug, error, info, warn};
+
+use crate::budget::Budget;
+use crate::journal::Journal;
 
 /// The lock: one router for each folder.
 const LOCK: &str = "firelane.lock";
@@ -64,6 +68,79 @@ impl Folder {
             let _ = fs::remove_dir_all(&self.root);
         }
     }
+}
+
+/// The log on disk of a running router.
+pub(crate) struct OpenStorage {
+    pub(crate) journal: Arc<Journal>,
+    thread: std::thread::JoinHandle<()>,
+    folder: Folder,
+}
+
+impl OpenStorage {
+    /// Writes what is there, and ends.
+    pub(crate) async fn close(self) {
+        let Self {
+            journal,
+            thread,
+            folder,
+        } = self;
+        journal.end();
+        let end = move || {
+            if thread.join().is_err() {
+                error!(target: "storage", "a bug: the commit thread has panicked");
+            }
+            folder.close();
+        };
+        // It cannot be cancelled before the process ends.
+        let _ = tokio::task::spawn_blocking(end).await;
+    }
+}
+
+/// Opens the log that `config` asks for and starts its thread. Gives what an earlier run has left, too.
+pub(crate) async fn open_with_thread(
+    config: &StorageConfig,
+    budget: &Arc<Budget>,
+) -> Result<(Option<OpenStorage>, Vec<Recovered>), StorageError> {
+    let (config, budget) = (config.clone(), budget.clone());
+    let opened = tokio::task::spawn_blocking(move || start(&config, budget)).await;
+    opened.unwrap_or_else(|error| {
+        Err(StorageError {
+            message: format!("a bug while the log was opened: {error}"),
+            help: "please report it".into(),
+        })
+    })
+}
+
+fn start(
+    config: &StorageConfig,
+    budget: Arc<Budget>,
+) -> Result<(Option<OpenStorage>, Vec<Recovered>), StorageError> {
+    let Some(opened) = open(config)? else {
+        return Ok((None, Vec::new()));
+    };
+    let Opened {
+        store,
+        recovery,
+        dead,
+        limit,
+        folder,
+    } = opened;
+    if folder.keeps {
+        budget.set_kept();
+    }
+    let numbers = (recovery.epoch, recovery.next_id);
+    let journal = Journal::new(store.blocks(), dead, budget, numbers, (folder.keeps, limit));
+    let thread = crate::commit::start(journal.clone(), store).map_err(|error| StorageError {
+        message: format!("cannot start the thread that writes the log: {error}"),
+        help: "look at the limits of processes and threads".into(),
+    })?;
+    let storage = OpenStorage {
+        journal,
+        thread,
+        folder,
+    };
+    Ok((Some(storage), recovery.blocks))
 }
 
 /// Opens the log that `config` asks for. `None`: there is none, records stay in memory.
@@ -201,7 +278,8 @@ fn lock(root: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Removes folders that a router left when it was killed. What was in them was in memory only, to its clients.
+/// Removes folders that a router left when it was killed. What was in them was in memory only, to its
+/// clients.
 fn remove_stale(base: &Path) {
     let entries = fs::read_dir(base).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(SPILL)) {

@@ -262,8 +262,8 @@ impl Listener {
         }
     }
 
-    /// Refuses clients that come from now on; those that wait can still be accepted. False over TCP: there only
-    /// the end of the listener refuses anybody.
+    /// Refuses clients that come from now on; those that wait can still be accepted. False over TCP:
+    /// there only the end of the listener refuses anybody.
     pub fn refuse_new(&mut self) -> bool {
         match &mut self.socket {
             Socket::Tcp(_) => false,

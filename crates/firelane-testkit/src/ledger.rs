@@ -1,7 +1,7 @@
 //! The ledgers that a router prints when it ends, read from its lines.
 //!
 //! ```text
-//! ... ledger ingest: received=5 created=0 recovered=0 filtered=0 dropped=0 joined=0 unrouted=0 held=0 appended=5 (...)
+//! ... ledger ingest: received=5 created=0 recovered=0 filtered=0 dropped=0 … appended=5 (balanced)
 //! ... ledger output=http.0 routed=5 delivered=5 dead_lettered=0 dropped=0 buffered=0 (balanced)
 //! ```
 

@@ -28,8 +28,8 @@ impl Progress<'_> {
 }
 
 impl<D: Disk> Store<D> {
-    /// Looks how much of the blocks of full segments is needed, run by run, so that [`Store::compact`] finds those
-    /// of which little is. `hollow` is that of `compact`; only tables are read.
+    /// Looks how much of the blocks of full segments is needed, run by run, so that [`Store::compact`]
+    /// finds those of which little is. `hollow` is that of `compact`; only tables are read.
     pub fn assess(&mut self, mut hollow: impl FnMut(&mut BlockImage, Progress<'_>)) {
         let active = self.active.as_ref().map(|active| active.sequence);
         let mut needed = Vec::new();

@@ -1,5 +1,5 @@
-//! Records that a route gives up: into the folder of dead letters where there is one, else dropped; always counted
-//! under a reason.
+//! Records that a route gives up: into the folder of dead letters where there is one, else dropped;
+//! always counted under a reason.
 
 use std::io;
 

@@ -1,5 +1,5 @@
-//! How many chunks may be under way at once: as many as the output allows, fewer while its destination asks for
-//! less. Additive increase, multiplicative decrease, as TCP does (RFC 5681, section 3.1).
+//! How many chunks may be under way at once: as many as the output allows, fewer while its destination
+//! asks for less. Additive increase, multiplicative decrease, as TCP does (RFC 5681, section 3.1).
 
 use firelane_core::CauseKind;
 

@@ -51,10 +51,10 @@ fn what_was_kept(ended: Ended, destination: &Destination, conf: &str, count: u64
     destination.order()
 }
 
-/// Scenario: ten times the limit for a destination that is away, under each policy that gives records up; then
-/// a restart with the destination there.
-/// Guarantees: what is given up is counted, as dropped or as dead letters, and is what the policy says; the
-/// limit holds, but for what was under way; the other output has everything.
+/// Scenario: ten times the limit for a destination that is away, under each policy that gives records up;
+/// then a restart with the destination there. Guarantees: what is given up is counted, as dropped or as
+/// dead letters, and is what the policy says; the limit holds, but for what was under way; the other
+/// output has everything.
 #[test]
 fn what_is_over_the_limit_goes_as_the_policy_says() {
     for policy in ["drop_oldest", "drop_newest", "dead_letter", ""] {
