@@ -148,6 +148,15 @@ impl<G: Guard> Block<G> {
         true
     }
 
+    /// Calls `visit` for each frame that is to be written, with the number of its first record in the block.
+    pub fn each(&self, mut visit: impl FnMut(&Frame<G>, u32)) {
+        let mut at = 0;
+        for frame in &self.state().frames {
+            visit(frame, at);
+            at += frame.records.count();
+        }
+    }
+
     /// The block as it is written. `wall_ms` gives a frame's time in milliseconds since 1970.
     pub fn image(&self, epoch: u64, wall_ms: impl Fn(u64) -> u64) -> BlockImage {
         let state = self.state();

@@ -44,6 +44,23 @@ impl Cursor {
             .map(move |gap| ((gap.start - first) as u32, (gap.end - first) as u32))
     }
 
+    /// What is settled of a frame, as indexes in it.
+    pub fn settled_of<G: Guard>(&self, frame: &Frame<G>) -> Vec<(u32, u32)> {
+        let mut settled = Vec::new();
+        let mut at = 0;
+        for (from, to) in self.gaps_of(frame) {
+            if at < from {
+                settled.push((at, from));
+            }
+            at = to;
+        }
+        let count = frame.records.count();
+        if at < count {
+            settled.push((at, count));
+        }
+        settled
+    }
+
     /// Settles the records `from..to` (indexes in the frame).
     pub fn settle<G: Guard>(
         &mut self,

@@ -2,7 +2,7 @@
 //! settlements), brings records out of memory where it is tight, and writes and syncs all of it together.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -170,7 +170,7 @@ impl Writer {
         let may_write = self.trouble.is_none() && self.has_room();
         let all = all && self.journal.keeps();
         for pipeline in pipelines {
-            for partition in &pipeline.partitions {
+            for (index, partition) in pipeline.partitions.iter().enumerate() {
                 let excess = if all {
                     usize::MAX
                 } else {
@@ -191,10 +191,30 @@ impl Writer {
                     false => guard.budget().wants_room(),
                 });
                 worked |= spilled.freed > 0 || !spilled.blocks.is_empty();
+                for block in &spilled.blocks {
+                    self.settled_before(pipeline, index, block);
+                }
                 self.take(pipeline, spilled.blocks);
             }
         }
         worked
+    }
+
+    /// What routes had settled of frames before they joined a block: nobody has written that down.
+    fn settled_before(&mut self, pipeline: &Pipeline, partition: usize, block: &Block<FrameGuard>) {
+        block.each(|frame, at| {
+            for route in frame.routing().routes() {
+                let end = &pipeline.routes[usize::from(route.0)];
+                let cursors = end.cursors.lock().unwrap_or_else(PoisonError::into_inner);
+                let settled = cursors[partition].settled_of(frame);
+                self.settled.extend(settled.into_iter().map(|(from, to)| Settled {
+                    block: block.id(),
+                    route: end.key.clone(),
+                    from: at + from,
+                    to: at + to,
+                }));
+            }
+        });
     }
 
     /// Writes what waits, in groups. Settlements go with the last of them: their blocks are written then.

@@ -107,10 +107,11 @@ impl Route {
         while self.burying.len() < BURIALS_MAX {
             let leaving = self.burying_bytes();
             let waits = self.end().counts.retained_bytes.get() as usize;
-            if waits.saturating_sub(leaving) <= limit {
+            let excess = waits.saturating_sub(leaving).saturating_sub(limit);
+            if excess == 0 {
                 break;
             }
-            let Some(claim) = self.take_oldest() else {
+            let Some(claim) = self.take_oldest(excess) else {
                 if !self.read_on() {
                     break;
                 }
@@ -132,19 +133,27 @@ impl Route {
         }
     }
 
-    /// The oldest claim that is not under way.
-    fn take_oldest(&mut self) -> Option<Claim<FrameGuard>> {
+    /// The oldest records that are not under way, about `bytes` of them.
+    fn take_oldest(&mut self, bytes: usize) -> Option<Claim<FrameGuard>> {
         let waiting = self.waiting.iter().enumerate();
         let waiting = waiting.min_by_key(|(_, waiting)| waiting.claim.oldest());
         let oldest = waiting.map(|(at, waiting)| (at, waiting.claim.oldest()));
         let ready = self.ready.front().map(Claim::oldest);
-        match oldest {
-            Some((at, oldest)) if ready.is_none_or(|ready| oldest <= ready) => {
-                let Waiting { claim, .. } = self.waiting.swap_remove(at);
-                self.busy.remove(claim.key());
-                Some(claim)
+        if let Some((at, _)) = oldest.filter(|(_, oldest)| ready.is_none_or(|ready| *oldest <= ready)) {
+            let Waiting { at, claim } = self.waiting.swap_remove(at);
+            let (claim, rest) = claim.cut(bytes);
+            match rest {
+                Some(claim) => self.waiting.push(Waiting { at, claim }),
+                None => {
+                    self.busy.remove(claim.key());
+                }
             }
-            _ => self.ready.pop_front(),
+            return Some(claim);
         }
+        let (claim, rest) = self.ready.pop_front()?.cut(bytes);
+        if let Some(rest) = rest {
+            self.ready.push_front(rest);
+        }
+        Some(claim)
     }
 }

@@ -47,7 +47,10 @@ fn what_was_kept(ended: Ended, destination: &Destination, conf: &str, count: u64
     destination.open();
     let router = RouterBuilder::in_folder(binary(), ended.into_folder()).start(conf);
     destination.wait_for(count, PATIENCE);
-    router.stop().ledgers().all_delivered("http.0", count);
+    let ledgers = router.stop().ledgers();
+    assert_eq!(ledgers.ingest.get("recovered"), count);
+    assert_eq!(ledgers.output("http.0").get("delivered"), count);
+    assert_eq!(ledgers.output("file.1").get("routed"), 0, "the file had them");
     destination.order()
 }
 
