@@ -9,7 +9,7 @@ Guarantees:
   it takes records over a unix socket and delivers all, over HTTP and TLS, to a host name; monitoring answers; the exit
   code of `docker stop` is 0, and both ledgers balance;
 - overload: in 64 MiB, clients that offer ten times what the destination takes lose nothing, are never disconnected,
-  and nobody is killed. FIRELANE_SOAK=1: for 60 seconds instead of 15;
+  and nobody is killed, without a disk and with one. FIRELANE_SOAK=1: for 60 seconds instead of 15;
 - root given up: started as root with FIRELANE_USER or --user, every thread is that user, without groups, capabilities
   and a way back, and records still arrive.
 
@@ -308,6 +308,14 @@ class SlowSink:
 
 
 def overload(engine, image):
+    with tempfile.TemporaryDirectory(prefix="firelane-spill-", dir="/var/tmp") as folder:
+        os.chmod(folder, 0o1777)
+        for what, options in [("in memory", []), ("with a disk for /tmp", ["--volume", folder + ":/tmp"])]:
+            overload_once(engine, image, what, options)
+        check(not os.listdir(folder), "what was spilled stays behind: %s" % os.listdir(folder))
+
+
+def overload_once(engine, image, what, more):
     slow = SlowSink()
     conf = """
 [SERVICE]
@@ -324,7 +332,7 @@ def overload(engine, image):
     Port %d
     Format json_lines
 """ % slow.sink.port
-    options = [*LOCKED, "--memory", "64m", "--memory-swap", "64m", "--restart", "on-failure:3"]
+    options = [*LOCKED, "--memory", "64m", "--memory-swap", "64m", "--restart", "on-failure:3", *more]
     with Container(engine, image, conf, options) as container:
         start = time.monotonic()
         senders = [Sender(container.socket, n, OFFERED / CLIENTS, SECONDS) for n in range(CLIENTS)]
@@ -344,9 +352,9 @@ def overload(engine, image):
     check(found["ingest"]["received"] == total, "received: %s of %d" % (found["ingest"], total))
     check(found["http.0"]["delivered"] == total, "delivered: %s of %d" % (found["http.0"], total))
     check(peak <= MEMORY, "the cgroup had %d bytes of %d" % (peak, MEMORY))
-    print("overload: %d records offered at %.0f MB/s for %d s to a destination that takes %.0f MB/s (it took %.0f MB,"
+    print("overload, %s: %d records offered at %.0f MB/s for %d s to a destination that takes %.0f MB/s (it took %.0f MB,"
           " the router %d records); all delivered after %.1f s; peak of the cgroup %.1f MiB of 64, of the process"
-          " %.1f MiB" % (total, OFFERED / 1e6, SECONDS, TAKES / 1e6, taken / 1e6, sent, seconds, peak / 2**20,
+          " %.1f MiB" % (what, total, OFFERED / 1e6, SECONDS, TAKES / 1e6, taken / 1e6, sent, seconds, peak / 2**20,
                          own / 2**20))
 
 

@@ -214,6 +214,8 @@ pub struct InputBudget {
     closed: AtomicBool,
     /// Its records go to disk before they are acknowledged (`storage.type filesystem`).
     durable: AtomicBool,
+    /// They are acknowledged only when every output is done with them (`ack_on delivery`).
+    ack_on_delivery: AtomicBool,
     /// Routes of the current pipeline that its records lead to, one bit each; those above share the last.
     feeds: AtomicU64,
     counts: Arc<InputCounts>,
@@ -234,6 +236,7 @@ impl InputBudget {
             paused: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             durable: AtomicBool::new(false),
+            ack_on_delivery: AtomicBool::new(false),
             feeds: AtomicU64::new(0),
             counts,
         });
@@ -300,6 +303,16 @@ impl InputBudget {
     /// Its records go to disk before they are acknowledged.
     pub fn set_durable(&self) {
         self.durable.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its records are acknowledged only when every output is done with them.
+    pub fn acks_on_delivery(&self) -> bool {
+        self.ack_on_delivery.load(Ordering::Relaxed)
+    }
+
+    /// Its records are acknowledged only when every output is done with them.
+    pub fn set_ack_on_delivery(&self) {
+        self.ack_on_delivery.store(true, Ordering::Relaxed);
     }
 
     /// Whether its records should leave for the disk.

@@ -75,6 +75,8 @@ pub(crate) struct PlannedInput {
     pub(crate) routable: bool,
     /// Its records go to disk before they are acknowledged.
     pub(crate) durable: bool,
+    /// `ack_on delivery`
+    pub(crate) ack_on_delivery: bool,
     pub(crate) span: Span,
     pub(crate) fingerprint: String,
 }
@@ -238,6 +240,7 @@ impl Builder<'_> {
                         .map(|size| usize::try_from(size.0).unwrap_or(usize::MAX))
                 },
                 durable,
+                ack_on_delivery: core.ack_on == Some(properties::AckWord::Delivery),
                 routable: core.routable.is_none_or(|on| on.0),
                 span: section.span,
                 fingerprint: fingerprint(section, self.config),

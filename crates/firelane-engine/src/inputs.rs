@@ -142,6 +142,7 @@ pub(crate) fn spawn(shared: &Arc<Shared>, planned: PlannedInput) -> Running {
         mem_buf_limit,
         routable,
         durable,
+        ack_on_delivery,
         fingerprint,
         ..
     } = planned;
@@ -149,6 +150,9 @@ pub(crate) fn spawn(shared: &Arc<Shared>, planned: PlannedInput) -> Running {
     let budget = InputBudget::new(name.clone(), mem_buf_limit, shared.budget.clone(), counts.clone());
     if durable {
         budget.set_durable();
+    }
+    if ack_on_delivery {
+        budget.set_ack_on_delivery();
     }
     let sink = InputSink {
         current: shared.current.clone(),

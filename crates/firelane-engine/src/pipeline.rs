@@ -60,7 +60,7 @@ impl Guard for FrameGuard {
 
     fn durable(&mut self) {
         self.on_disk.drain(..).for_each(Hold::close);
-        if self.budget.is_kept() {
+        if self.budget.is_kept() && !self.budget.acks_on_delivery() {
             self.on_release.drain(..).for_each(Hold::close);
         }
     }
@@ -318,6 +318,7 @@ impl Pipeline {
         let durable = self.layout.durable && budget.is_durable();
         // What is on disk is not lost: whoever waits for delivery need not wait longer than for that.
         let (now, on_disk, on_release) = match (durable, ack_on) {
+            _ if budget.acks_on_delivery() => (Vec::new(), Vec::new(), std::mem::take(&mut holds)),
             (true, _) => (Vec::new(), std::mem::take(&mut holds), Vec::new()),
             (false, AckOn::Append) => (std::mem::take(&mut holds), Vec::new(), Vec::new()),
             (false, AckOn::Delivery) => (Vec::new(), Vec::new(), std::mem::take(&mut holds)),
@@ -449,7 +450,8 @@ impl Sink for InputSink {
         }
         let ack_on = stream.ack_on();
         let durable = self.budget.is_durable() && pipeline.layout.durable;
-        let (ticket, holds) = if durable || ack_on == AckOn::Delivery || pipeline.chain.may_hold(tag) {
+        let waits = durable || ack_on == AckOn::Delivery || self.budget.acks_on_delivery();
+        let (ticket, holds) = if waits || pipeline.chain.may_hold(tag) {
             let (ticket, hold) = Ticket::open();
             (ticket, vec![hold])
         } else {

@@ -7,7 +7,14 @@ use serde::Deserialize;
 use crate::shares::Overflow;
 
 /// Properties of every input.
-pub const INPUT: &[&str] = &["tag", "alias", "mem_buf_limit", "routable", "storage.type"];
+pub const INPUT: &[&str] = &[
+    "tag",
+    "alias",
+    "mem_buf_limit",
+    "routable",
+    "storage.type",
+    "ack_on",
+];
 /// Properties of every filter.
 pub const FILTER: &[&str] = &["alias", "match", "match_regex"];
 /// Properties of every output.
@@ -59,6 +66,17 @@ pub(crate) struct InputCore {
     pub(crate) routable: Option<OnOff>,
     #[serde(rename = "storage.type")]
     pub(crate) storage_type: Option<StorageType>,
+    pub(crate) ack_on: Option<AckWord>,
+}
+
+/// When an input acknowledges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AckWord {
+    /// When its records are in the log.
+    Append,
+    /// When every output is done with them.
+    Delivery,
 }
 
 /// Properties of every filter.

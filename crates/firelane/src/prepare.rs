@@ -184,7 +184,9 @@ fn not_yet(config: &Config, service: &ServiceConfig) -> Vec<Diagnostic> {
         found.push(Diagnostic::warning("FL0414", text).at(section.span));
     }
     if service.storage.path.is_none() {
-        for section in &config.inputs {
+        let inherited = service.storage.inherited_type() == Some("filesystem");
+        let all = config.service.iter().filter(|_| inherited);
+        for section in config.inputs.iter().chain(all) {
             let entry = section
                 .get("storage.type")
                 .filter(|entry| entry.value.value.eq_ignore_ascii_case("filesystem"));

@@ -167,7 +167,7 @@ fn a_destination_that_comes_back_during_the_drain() {
 fn connections_made_after_sigterm_are_read_or_refused() {
     let destination = Destination::start(|_| Act::Accept);
     let conf = format!(
-        "[SERVICE]\n{}{}",
+        "[SERVICE]\n    Grace 60\n{}{}",
         unix_input(""),
         http_output(destination.port(), "")
     );
@@ -206,6 +206,7 @@ fn connections_made_after_sigterm_are_read_or_refused() {
     });
     let ended = router.wait_end();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("were still reading"), "{}", ended.stderr);
     destination.assert_once(sent.iter().cloned());
     ended.ledgers().all_delivered("http.0", sent.len() as u64);
 }

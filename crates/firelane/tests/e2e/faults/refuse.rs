@@ -4,6 +4,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use firelane_testkit::forward::{forward_with_ack, numbered, record};
 use firelane_testkit::{Act, Destination, Request, free_port, until};
 
 use super::{SERVICE, connect, http_output, monitor, send, stop_after_all, unix_input};
@@ -260,4 +261,32 @@ fn a_stop_while_an_answer_is_late() {
     });
     stop_after_all(router, &destination, 10);
     destination.assert_once(numbers("a", 10));
+}
+
+/// Scenario: `ack_on delivery`, with records in memory and on disk, while the destination is away.
+/// Guarantees: no ack before the destination has the records, and one as soon as it has.
+#[test]
+fn acks_can_wait_for_the_destination() {
+    for more in ["", "    storage.type filesystem\n"] {
+        let destination = Destination::closed();
+        let conf = format!(
+            "[SERVICE]\n{SERVICE}    storage.path {{dir}}/store\n{}{}",
+            unix_input(&format!("    ack_on delivery\n{more}")),
+            http_output(destination.port(), "")
+        );
+        let router = router().start(&conf);
+        let mut client = connect(&router);
+        let bytes = forward_with_ack("app", &[numbered("a", 10)], "one");
+        client.send(&bytes, PATIENCE).unwrap();
+        let early = client.receive(Duration::from_millis(500));
+        assert!(early.is_err(), "acked before the delivery: {early:?}");
+        destination.open();
+        assert_eq!(
+            client.receive(PATIENCE).unwrap(),
+            record(&[("ack", "one")]).bytes()
+        );
+        assert_eq!(destination.taken(), 1);
+        drop(client);
+        router.stop().ledgers().all_delivered("http.0", 1);
+    }
 }
