@@ -1,6 +1,7 @@
 //! The commit thread: it alone writes to the log. Each round takes what is there (blocks of durable inputs,
 //! settlements), brings records out of memory where it is tight, and writes and syncs all of it together.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
@@ -244,6 +245,7 @@ impl Writer {
             });
             if let Err(error) = result {
                 self.settled.extend(settled);
+                self.forget_settled();
                 self.failed(&error);
                 return worked;
             }
@@ -256,6 +258,14 @@ impl Writer {
                 return worked;
             }
         }
+    }
+
+    /// While nothing can be written: settlements of blocks that are gone need not be kept.
+    fn forget_settled(&mut self) {
+        let waiting: HashSet<u64> = self.blocks.iter().map(|pending| pending.block.id()).collect();
+        let store = &self.store;
+        self.settled
+            .retain(|settled| waiting.contains(&settled.block) || store.has(settled.block));
     }
 
     /// The first blocks that wait, about a group's bytes of them.

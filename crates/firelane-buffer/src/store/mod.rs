@@ -248,6 +248,11 @@ impl<D: Disk> Store<D> {
         self.segments.len()
     }
 
+    /// Whether a block is there and needed.
+    pub fn has(&self, id: u64) -> bool {
+        self.live.contains_key(&id)
+    }
+
     /// Number of blocks that are needed.
     pub fn live(&self) -> usize {
         self.live.len()
