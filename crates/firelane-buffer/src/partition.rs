@@ -148,8 +148,8 @@ impl<G: Guard> Partition<G> {
         ))
     }
 
-    /// Appends a run and calls `wake` for each route that waits for it.
-    pub fn append(&self, append: Append<G>, mut wake: impl FnMut(RouteId)) {
+    /// Appends a run and calls `wake` for each route that waits for it. Gives the numbers of its records.
+    pub fn append(&self, append: Append<G>, mut wake: impl FnMut(RouteId)) -> std::ops::Range<u64> {
         let Append {
             stream,
             now,
@@ -189,6 +189,7 @@ impl<G: Guard> Partition<G> {
                 wake(route);
             }
         }
+        place.first..state.next
     }
 
     fn put_in_block(&self, state: &mut State<G>, frame: &Arc<Frame<G>>) {
@@ -285,8 +286,7 @@ impl<G: Guard> Partition<G> {
 
     /// Makes frames of a block that was loaded, for `route`: those that it needs and has not settled.
     /// `routing` says where a tag leads; `frame` gives an entry's time on the caller's clock and what
-    /// hangs on the frame. An image of `None` stands for a block that cannot be read: there are no
-    /// frames.
+    /// hangs on the frame.
     pub fn revive(
         &self,
         block: &Arc<Block<G>>,

@@ -136,8 +136,12 @@ impl Writer {
         self.done.extend(queue.done);
         let pipelines = self.journal.attached();
         for pipeline in &pipelines {
-            for partition in &pipeline.partitions {
-                self.take(pipeline, partition.take_blocks());
+            for (index, partition) in pipeline.partitions.iter().enumerate() {
+                let blocks = partition.take_blocks();
+                for block in blocks.iter().filter(|_| pipeline.may_refuse()) {
+                    self.settled_before(pipeline, index, block);
+                }
+                self.take(pipeline, blocks);
             }
         }
         let mut worked = self.write();
@@ -201,10 +205,11 @@ impl Writer {
         worked
     }
 
-    /// What routes had settled of frames before they joined a block: nobody has written that down.
+    /// What routes had settled of frames, or refused, before those joined a block: nobody has written
+    /// that down.
     fn settled_before(&mut self, pipeline: &Pipeline, partition: usize, block: &Block<FrameGuard>) {
         block.each(|frame, at| {
-            for route in frame.routing().routes() {
+            for route in pipeline.chain.routing(frame.tag()).routes() {
                 let end = &pipeline.routes[usize::from(route.0)];
                 let cursors = end.cursors.lock().unwrap_or_else(PoisonError::into_inner);
                 let settled = cursors[partition].settled_of(frame);

@@ -237,10 +237,15 @@ impl Pipeline {
         self.layout.backlog.then(|| self.partitions.len() - 1)
     }
 
-    fn partition_of(&self, stream: u64, durable: bool) -> &Partition<FrameGuard> {
+    fn partition_of(&self, stream: u64, durable: bool) -> usize {
         let Layout { width, .. } = self.layout;
-        let at = stream as usize % width + if durable { width } else { 0 };
-        &self.partitions[at]
+        stream as usize % width + if durable { width } else { 0 }
+    }
+
+    /// Whether a route may refuse new records.
+    pub(crate) fn may_refuse(&self) -> bool {
+        let refuses = |route: &RouteEnd| route.overflow == Overflow::DropNewest && route.share.is_some();
+        self.routes.iter().any(refuses)
     }
 
     /// Both clocks now.
@@ -311,7 +316,8 @@ impl Pipeline {
         self.counts.appended.add(count);
         budget.note(&routing);
         let bytes = retained_bytes(&records);
-        let Some(routing) = self.admit(&routing, count, bytes) else {
+        let mut refusing = Vec::new();
+        let Some(routing) = self.admit(&routing, count, bytes, &mut refusing) else {
             holds.into_iter().for_each(Hold::close);
             return;
         };
@@ -338,9 +344,19 @@ impl Pipeline {
             guard,
             durable,
         };
-        self.partition_of(stream, durable).append(append, |route| {
+        let index = self.partition_of(stream, durable);
+        let refusing: Vec<_> = refusing
+            .iter()
+            .map(|id| &self.routes[usize::from(id.0)].cursors)
+            .map(|cursors| cursors.lock().unwrap_or_else(PoisonError::into_inner))
+            .collect();
+        let numbers = self.partitions[index].append(append, |route| {
             self.routes[usize::from(route.0)].wake.notify_one()
         });
+        // A block does not know who refused its records; the routes themselves do.
+        for mut cursors in refusing {
+            cursors[index].pass(numbers.clone());
+        }
         if let Some(journal) = self.journal.as_ref().filter(|_| durable) {
             journal.ring();
         }
@@ -349,8 +365,13 @@ impl Pipeline {
 
     /// Counts a run for its routes and gives those that take it: not one that is over its limit and drops
     /// what is new. `None`: nobody takes it.
-    fn admit(&self, routing: &Arc<Routing>, count: u64, bytes: u64) -> Option<Arc<Routing>> {
-        let mut refusing = Vec::new();
+    fn admit(
+        &self,
+        routing: &Arc<Routing>,
+        count: u64,
+        bytes: u64,
+        refusing: &mut Vec<RouteId>,
+    ) -> Option<Arc<Routing>> {
         for &id in routing.routes() {
             let route = &self.routes[usize::from(id.0)];
             route.counts.routed.add(count);

@@ -169,6 +169,8 @@ fn open_kept(root: &Path, config: &StorageConfig) -> Result<Opened, StorageError
     };
     tell_foreign(root);
     let disk = RealDisk::new(&root.join(LOG)).map_err(|error| failed("cannot make the log in", &error))?;
+    // A folder that somebody else made keeps the rights that they gave it.
+    let _ = restrict(&root.join(LOG));
     let disk = disk.with_full_sync(config.full_sync);
     let limit = config.limit.unwrap_or(u64::MAX);
     let options = options(config, limit);
@@ -177,6 +179,7 @@ fn open_kept(root: &Path, config: &StorageConfig) -> Result<Opened, StorageError
     tell(&root.join(LOG), &recovery);
     let dead = if config.keep_rejected.unwrap_or(true) {
         let disk = RealDisk::new(&root.join(&config.rejected_path));
+        let _ = restrict(&root.join(&config.rejected_path));
         let open = |disk| DeadLetters::open(disk, config.rejected_limit.unwrap_or(REJECTED_LIMIT));
         let dead = disk.and_then(open);
         Some(dead.map_err(|error| failed("cannot open the dead letters in", &error))?)
@@ -365,6 +368,14 @@ mod tests {
         };
         let first = open(&config).unwrap().unwrap();
         assert!(first.folder.keeps && first.dead.is_some());
+        for folder in [LOG, "rejected"] {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = fs::metadata(root.path().join(folder))
+                .unwrap()
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o777, 0o700, "{folder} is for others too");
+        }
         let second = open(&config).err().unwrap();
         assert!(second.message.starts_with("another router uses"), "{second}");
         drop(first);
