@@ -27,7 +27,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// A delivery that takes longer has hung.
-const DEADLINE: Duration = Duration::from_secs(5);
+const DEADLINE: Duration = Duration::from_secs(8);
 
 /// `[OUTPUT] Name test_partial`
 pub(crate) static PLUGIN: OutputPlugin = OutputPlugin::new::<Config>(
