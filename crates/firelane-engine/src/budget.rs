@@ -64,17 +64,17 @@ impl Level {
         self.used() >= self.half()
     }
 
-    /// Whether three quarters are in use: records leave for the disk, if there is one.
+    /// Whether five eighths are in use: records leave for the disk, if there is one.
     fn is_tight(&self) -> bool {
-        self.used() >= self.limit - self.limit / 4
+        self.used() >= self.limit / 8 * 5
     }
 
-    /// Bytes that should leave for the disk: down to five eighths.
+    /// Bytes that should leave for the disk: down to half.
     fn excess(&self) -> usize {
         if !self.is_tight() {
             return 0;
         }
-        self.used().saturating_sub(self.limit / 8 * 5)
+        self.used().saturating_sub(self.limit / 2)
     }
 
     /// Adds `bytes`; gives the marks that this crossed: half, the limit.
@@ -449,12 +449,12 @@ impl Drop for Charge {
     }
 }
 
-/// The budget where no option sets it: half of the memory limit of the cgroup, else a quarter of the
+/// The budget where no option sets it: three eighths of the memory limit of the cgroup, else a quarter of the
 /// machine's memory, but at most 2 GiB and at least 16 MiB.
 pub fn default_limit() -> usize {
-    let half = cgroup_limit().map(|limit| limit / 2);
+    let part = cgroup_limit().map(|limit| limit / 8 * 3);
     let quarter = || machine_memory().map(|bytes| bytes / 4);
-    half.or_else(quarter)
+    part.or_else(quarter)
         .unwrap_or(512 << 20)
         .clamp(16 << 20, 2 << 30)
 }

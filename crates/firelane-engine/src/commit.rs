@@ -23,7 +23,7 @@ const IDLE: Duration = Duration::from_secs(10);
 /// The same while memory is tight and nothing could leave it: somebody may let go of it.
 const TIGHT: Duration = Duration::from_millis(50);
 /// Bytes that are written and synced together.
-const GROUP_BYTES: usize = 4 * 1024 * 1024;
+const GROUP_BYTES: usize = 2 * 1024 * 1024;
 /// Wait after a write that failed.
 const FAILED_WAIT: Duration = Duration::from_millis(500);
 /// Shortest time between two log lines about one trouble.

@@ -214,7 +214,7 @@ impl Route {
             return usize::MAX;
         }
         // What is held cannot leave memory: no input's limit may be full of it.
-        let part = self.pipeline.budget.smallest_limit() / 2 / self.pipeline.routes.len().max(1);
+        let part = self.pipeline.budget.smallest_limit() / 4 / self.pipeline.routes.len().max(1);
         let bytes = bytes.min(part.max(WINDOW_MIN));
         let limit = match self.pipeline.backlog() == Some(index) {
             true => bytes.min(backlog.max(self.batcher.limits().bytes_max)),
