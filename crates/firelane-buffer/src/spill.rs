@@ -1,7 +1,10 @@
 //! What leaves memory when it gets tight, and in which order.
 //!
-//! A frame goes that nobody has claimed, and first the one that will be read last: the farther it stands
-//! behind the next read position before it, the earlier it goes. What a route is about to read stays.
+//! A frame goes that nobody has claimed, the oldest first, but for those that a route is about to read:
+//! `near` bytes behind each read position stay. So what stays is that, and what is newest, which routes
+//! that keep up read next. (To let the newest go first reads a little less from disk, but leaves scraps
+//! in memory, each of which holds the whole buffer that it was read into.)
+//!
 //! Frames without a block are put into blocks, to be written; the frames of written blocks leave. Order
 //! is kept: a new block holds neighbours only, but for frames of inputs that have memory enough, which
 //! are other streams. Durable frames, which have a block from the start, should have partitions of their
@@ -51,7 +54,7 @@ impl<G: Guard> Partition<G> {
         let mut candidates = candidates(&state, near, &chosen);
         let may_go = |candidate: &Candidate<G>| candidate.free && (may_write || candidate.block.is_some());
         candidates.retain(|candidate| may_go(candidate) && candidate.distance >= near);
-        candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.distance));
+        candidates.sort_by_key(|candidate| candidate.slots.first().copied());
         let mut spilled = Spilled {
             freed: 0,
             blocks: Vec::new(),
