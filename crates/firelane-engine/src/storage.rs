@@ -25,6 +25,9 @@ pub const LOG: &str = "log";
 const SPILL: &str = "firelane-spill-";
 /// Bytes of a log that is ours alone, without `firelane.storage_limit`.
 const SPILL_LIMIT: u64 = 1 << 30;
+/// With less memory for records nothing is spilled unless told so: what was just written counts against the
+/// limit of a container too, and waiting clients are better than a router that is killed.
+const SPILL_MEMORY_MIN: usize = 32 << 20;
 /// Bytes of dead letters without `storage.rejected.limit`.
 const REJECTED_LIMIT: u64 = 256 << 20;
 /// Largest and smallest segment, in bytes.
@@ -116,7 +119,7 @@ fn start(
     config: &StorageConfig,
     budget: Arc<Budget>,
 ) -> Result<(Option<OpenStorage>, Vec<Recovered>), StorageError> {
-    let Some(opened) = open(config)? else {
+    let Some(opened) = open(config, budget.limit())? else {
         return Ok((None, Vec::new()));
     };
     let Opened {
@@ -144,9 +147,14 @@ fn start(
 }
 
 /// Opens the log that `config` asks for. `None`: there is none, records stay in memory.
-pub(crate) fn open(config: &StorageConfig) -> Result<Option<Opened>, StorageError> {
+/// `memory`: bytes that records may have in memory.
+pub(crate) fn open(config: &StorageConfig, memory: usize) -> Result<Option<Opened>, StorageError> {
     match &config.path {
         Some(path) => open_kept(Path::new(path), config).map(Some),
+        None if config.spill_path.is_none() && memory < SPILL_MEMORY_MIN => {
+            debug!(target: "storage", memory, "memory is small: nothing is spilled unless `firelane.spill_path` is set");
+            Ok(None)
+        }
         None => Ok(open_spill(config)),
     }
 }
@@ -366,7 +374,7 @@ mod tests {
             path: Some(root.path().display().to_string()),
             ..StorageConfig::default()
         };
-        let first = open(&config).unwrap().unwrap();
+        let first = open(&config, 1 << 30).unwrap().unwrap();
         assert!(first.folder.keeps && first.dead.is_some());
         for folder in [LOG, "rejected"] {
             use std::os::unix::fs::PermissionsExt;
@@ -376,10 +384,10 @@ mod tests {
                 .mode();
             assert_eq!(mode & 0o777, 0o700, "{folder} is for others too");
         }
-        let second = open(&config).err().unwrap();
+        let second = open(&config, 1 << 30).err().unwrap();
         assert!(second.message.starts_with("another router uses"), "{second}");
         drop(first);
-        assert!(open(&config).is_ok());
+        assert!(open(&config, 1 << 30).is_ok());
     }
 
     #[test]
@@ -390,10 +398,10 @@ mod tests {
             ..StorageConfig::default()
         };
         let count = || fs::read_dir(base.path()).unwrap().count();
-        let killed = open(&config).unwrap().unwrap();
+        let killed = open(&config, 1 << 30).unwrap().unwrap();
         drop(killed);
         assert_eq!(count(), 1);
-        let next = open(&config).unwrap().unwrap();
+        let next = open(&config, 1 << 30).unwrap().unwrap();
         assert_eq!(count(), 1, "the stale one is gone");
         next.folder.close();
         assert_eq!(count(), 0);
@@ -401,6 +409,10 @@ mod tests {
             spill_path: Some("off".into()),
             ..StorageConfig::default()
         };
-        assert!(open(&off).unwrap().is_none());
+        assert!(open(&off, 1 << 30).unwrap().is_none());
+        assert!(
+            open(&StorageConfig::default(), 1 << 20).unwrap().is_none(),
+            "memory is small"
+        );
     }
 }
