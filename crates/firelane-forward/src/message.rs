@@ -153,7 +153,8 @@ impl<'a> Head<'a> {
             Some(_) => return Err(SessionError::RecordNotMap.into()),
             None => return Err(self.incomplete()),
         }
-        self.at = msgpack::skip(self.data, record)?;
+        // In the message and in the run it stands inside one array.
+        self.at = msgpack::skip_within(self.data, record, 1)?;
         Ok(Body::One {
             time,
             both: start..self.at,
@@ -166,7 +167,7 @@ impl<'a> Head<'a> {
         let mut options = Options::default();
         for index in 0..rest {
             let start = self.at;
-            self.at = msgpack::skip(self.data, start)?;
+            self.at = msgpack::skip_within(self.data, start, 1)?;
             if index == 0 {
                 options = read_options(&self.data[start..self.at])?;
             }

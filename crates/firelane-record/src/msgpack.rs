@@ -251,6 +251,19 @@ pub fn skip(buf: &[u8], at: usize) -> Result<usize, Fault> {
     }
 }
 
+/// The same for a value inside `outer` containers, which count for the depth.
+#[inline]
+pub fn skip_within(buf: &[u8], at: usize, outer: usize) -> Result<usize, Fault> {
+    match scalar_end(buf, at) {
+        Some(end) => Ok(end),
+        None => {
+            let mut walker = Walker::new(at);
+            walker.depth = outer.min(DEPTH_MAX);
+            walker.walk(buf)
+        }
+    }
+}
+
 /// Reads the token at the start of `buf` and the bytes it takes. `None` where the bytes end or are not
 /// MessagePack, which does not happen on checked bytes.
 #[inline]
