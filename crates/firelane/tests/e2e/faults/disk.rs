@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use firelane_testkit::forward::{message, numbered};
 use firelane_testkit::{AckClient, Act, Destination, RouterBuilder, until};
 
 use super::durable::soak;
-use super::{SERVICE, connect, http_output, left_out, unix_input};
+use super::{SERVICE, connect, http_output, left_out, unix_input, with_mount};
 use crate::{PATIENCE, numbers, router};
 
 const STORAGE: &str = "    storage.path {dir}/log\n";
@@ -21,15 +20,7 @@ const FILESYSTEM: &str = "    storage.type filesystem\n";
 fn with_small_disk(builder: RouterBuilder) -> Result<RouterBuilder, String> {
     let script = "mount -t tmpfs -o size=8m tmpfs log && exec \"$@\"";
     fs::create_dir_all(builder.dir().join("log")).unwrap();
-    let can = Command::new("unshare")
-        .args(["-m", "sh", "-c", script, "sh", "true"])
-        .current_dir(builder.dir())
-        .output()
-        .map_err(|error| format!("unshare: {error}"))?;
-    if !can.status.success() {
-        return Err(String::from_utf8_lossy(&can.stderr).into_owned());
-    }
-    Ok(builder.wrapped(&["unshare", "-m", "sh", "-c", script, "sh"]))
+    with_mount(builder, script)
 }
 
 /// Scenario: 20 MB meet a disk of 8 and a destination that is away; it comes back.

@@ -1,7 +1,6 @@
 //! Names that cannot be resolved, for a while or for good.
 
 use std::net::UdpSocket;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
@@ -9,7 +8,7 @@ use std::time::Duration;
 
 use firelane_testkit::{Act, Destination, RouterBuilder, free_port, until};
 
-use super::{SERVICE, http_output, left_out, monitor, send, stop_after_all, unix_input};
+use super::{SERVICE, http_output, left_out, monitor, send, stop_after_all, unix_input, with_mount};
 use crate::{PATIENCE, numbers, router};
 
 const RECORDS: u64 = 100;
@@ -75,15 +74,7 @@ fn reply(query: &[u8], code: u8) -> Option<Vec<u8>> {
 fn with_resolv_conf(builder: RouterBuilder) -> Result<RouterBuilder, String> {
     let script = "mount --bind resolv.conf /etc/resolv.conf && exec \"$@\"";
     let builder = builder.file("resolv.conf", "nameserver 127.53.0.1\n");
-    let can = Command::new("unshare")
-        .args(["-m", "sh", "-c", script, "sh", "true"])
-        .current_dir(builder.dir())
-        .output()
-        .map_err(|error| format!("unshare: {error}"))?;
-    if !can.status.success() {
-        return Err(String::from_utf8_lossy(&can.stderr).into_owned());
-    }
-    Ok(builder.wrapped(&["unshare", "-m", "sh", "-c", script, "sh"]))
+    with_mount(builder, script)
 }
 
 /// Scenario: the name server fails, then does not know the name, then does: the router came up before its

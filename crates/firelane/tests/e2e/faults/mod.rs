@@ -65,6 +65,19 @@ fn left_out(what: &str, why: &str) {
     eprintln!("LEFT OUT: {what}: {why}");
 }
 
+/// Runs the router in a mount namespace of its own: `script` mounts in its folder and becomes what follows.
+fn with_mount(builder: RouterBuilder, script: &str) -> Result<RouterBuilder, String> {
+    let can = std::process::Command::new("unshare")
+        .args(["-m", "sh", "-c", script, "sh", "true"])
+        .current_dir(builder.dir())
+        .output()
+        .map_err(|error| format!("unshare: {error}"))?;
+    if !can.status.success() {
+        return Err(String::from_utf8_lossy(&can.stderr).into_owned());
+    }
+    Ok(builder.wrapped(&["unshare", "-m", "sh", "-c", script, "sh"]))
+}
+
 /// `[OUTPUT] Name http` to a port of the loopback.
 fn http_output(port: u16, more: &str) -> String {
     format!(
