@@ -14,6 +14,7 @@
 //! Not here: retries beyond the one that cannot repeat anything (the engine's), what a status means (the
 //! plugin's).
 
+pub mod aws;
 pub mod compress;
 pub mod connect;
 pub mod dns;

@@ -12,14 +12,22 @@ use firelane_core::{
     BoxFuture, Cause, CauseKind, Chunk, DeliverCx, GroupBy, HttpOutput, HttpRequest, HttpResponse, Judgement,
     Limits, Outcome, Output,
 };
-use firelane_net::{HeaderName, HeaderValue, HttpClient, HttpError, Method, Request};
+use firelane_net::aws::{AwsClient, AwsError};
+use firelane_net::{HeaderName, HeaderValue, HttpClient, HttpError, Method, Request, Response};
 use firelane_record::set::RecordSet;
 use tracing::debug;
 
 /// An output over HTTP as an [`Output`].
 pub struct Http<T> {
     output: Arc<T>,
-    client: HttpClient,
+    sender: Sender,
+}
+
+/// How requests are sent.
+enum Sender {
+    Plain(HttpClient),
+    /// With a signature of AWS.
+    Signed(AwsClient),
 }
 
 impl<T: HttpOutput> Http<T> {
@@ -27,7 +35,15 @@ impl<T: HttpOutput> Http<T> {
     pub fn new(output: T, client: HttpClient) -> Self {
         Self {
             output: Arc::new(output),
-            client,
+            sender: Sender::Plain(client),
+        }
+    }
+
+    /// Sends what `output` encodes through `client`, signed.
+    pub fn signed(output: T, client: AwsClient) -> Self {
+        Self {
+            output: Arc::new(output),
+            sender: Sender::Signed(client),
         }
     }
 
@@ -40,7 +56,7 @@ impl<T: HttpOutput> Http<T> {
         for request in requests {
             let judgement = match self.send(&request, &cx).await {
                 Ok(judgement) => judgement,
-                Err(error) => Judgement::Unavailable(cause(&error)),
+                Err(cause) => Judgement::Unavailable(cause),
             };
             if !tally.take(&request.covers, judgement) {
                 break;
@@ -49,8 +65,8 @@ impl<T: HttpOutput> Http<T> {
         tally.outcome()
     }
 
-    async fn send(&self, request: &HttpRequest, cx: &DeliverCx) -> Result<Judgement, HttpError> {
-        let answer = self.client.send(message(request)).await?;
+    async fn send(&self, request: &HttpRequest, cx: &DeliverCx) -> Result<Judgement, Cause> {
+        let answer = self.sender.send(message(request)).await?;
         let headers: Vec<_> = answer
             .headers
             .iter()
@@ -61,10 +77,26 @@ impl<T: HttpOutput> Http<T> {
             headers: &headers,
             body: &answer.body,
         };
-        let (status, endpoint) = (answer.status, self.client.endpoint());
-        let bytes = request.body.len();
-        debug!(target: "output", instance = %cx.name, %endpoint, status, bytes, "answered");
+        let (status, bytes) = (answer.status, request.body.len());
+        let endpoint = self.sender.place();
+        debug!(target: "output", instance = %cx.name, endpoint, status, bytes, "answered");
         Ok(self.output.judge(request, &response))
+    }
+}
+
+impl Sender {
+    async fn send(&self, request: Request) -> Result<Response, Cause> {
+        match self {
+            Self::Plain(client) => client.send(request).await.map_err(|error| cause(&error)),
+            Self::Signed(client) => client.send(request).await.map_err(|error| aws_cause(&error)),
+        }
+    }
+
+    fn place(&self) -> String {
+        match self {
+            Self::Plain(client) => client.endpoint().to_string(),
+            Self::Signed(client) => client.service().title.to_owned(),
+        }
     }
 }
 
@@ -102,6 +134,14 @@ fn owned(name: &HeaderName, value: &HeaderValue) -> (String, String) {
         name.as_str().to_owned(),
         String::from_utf8_lossy(value.as_bytes()).into_owned(),
     )
+}
+
+/// Why there was no answer to a signed request.
+pub(crate) fn aws_cause(error: &AwsError) -> Cause {
+    match error {
+        AwsError::Http(error) => cause(error),
+        other => Cause::new(CauseKind::Auth, other.to_string()),
+    }
 }
 
 fn cause(error: &HttpError) -> Cause {

@@ -4,6 +4,7 @@
 //! the others implement [`firelane_core::Output`] themselves. A new one is a module with a `PLUGIN`, entered
 //! into [`OUTPUTS`].
 
+mod aws;
 pub mod driver;
 mod payload;
 mod settings;

@@ -16,6 +16,15 @@ pub(crate) struct Network {
 impl Network {
     /// Reads them, warning about what has no effect.
     pub(crate) fn read(cx: &BuildCx<'_>) -> Result<Self, Vec<Diagnostic>> {
+        Self::read_as(cx, false)
+    }
+
+    /// As [`read`](Self::read), for outputs that speak TLS whatever `tls` says (AWS).
+    pub(crate) fn read_forced(cx: &BuildCx<'_>) -> Result<Self, Vec<Diagnostic>> {
+        Self::read_as(cx, true)
+    }
+
+    fn read_as(cx: &BuildCx<'_>, forced: bool) -> Result<Self, Vec<Diagnostic>> {
         let mut rest = cx.network.clone();
         let mut errors = Vec::new();
         let own = rest.take(TlsConfig::KEYS);
@@ -35,9 +44,19 @@ impl Network {
         let net = rest
             .parse::<NetConfig>(cx.instance)
             .map_err(|more| errors.extend(more));
-        let (Ok(tls), Ok(net)) = (tls, net) else {
+        let (Ok(mut tls), Ok(net)) = (tls, net) else {
             return Err(errors);
         };
+        if forced {
+            if cx.network.get("tls").is_some() && !tls.is_on() {
+                warn(
+                    cx,
+                    "tls",
+                    "has no effect: TLS is on unless `endpoint` says `http://`",
+                );
+            }
+            tls.tls = true.into();
+        }
         let given = |key: &str| cx.network.get(key).is_some();
         let unused = net.unsupported(Side::Client, given);
         for (key, reason) in unused.into_iter().chain(tls.unsupported(Side::Client, given)) {

@@ -138,6 +138,11 @@ impl HttpClient {
         self.inner.connector.endpoint()
     }
 
+    /// The `Host` header that it sends.
+    pub fn host(&self) -> &HeaderValue {
+        &self.inner.host
+    }
+
     /// Sends a request and reads the response, whatever its status.
     ///
     /// Waits for a free connection where `net.max_worker_connections` are busy.

@@ -1,0 +1,23 @@
+//! AWS: the official credential chain and signing (`aws-config`, `aws-sigv4`) over our own HTTP client,
+//! and thin calls on bodies that are encoded already.
+//!
+//! ```text
+//! AwsSettings + ClientTls + NetConfig -> AwsClient -> Response (any status)   Failure::read(response) says what it means
+//! ```
+//!
+//! A client finds region and credentials at its first request, not when it is built. Credentials are
+//! shared by all clients of the process that ask for the same ones, and renewed ahead of their end. A
+//! request that was refused for its time or for expired credentials is signed again and sent a second
+//! time; other retries are the caller's.
+
+mod client;
+mod credentials;
+mod endpoint;
+mod failure;
+mod service;
+mod sign;
+
+pub use client::{AwsClient, AwsError, AwsSettings};
+pub use endpoint::{Endpoint as AwsEndpoint, EndpointError, Partition};
+pub use failure::{Class, Failure};
+pub use service::Service;

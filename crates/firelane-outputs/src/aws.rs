@@ -1,0 +1,64 @@
+//! What the AWS outputs share: their common properties, and what an answer of AWS means for a chunk.
+
+use firelane_conf::Diagnostic;
+use firelane_core::{BuildCx, Cause, CauseKind, HttpResponse, Judgement};
+use firelane_net::aws::{AwsClient, AwsEndpoint, AwsSettings, Class, Failure, Service};
+
+use crate::settings::{Network, refuse};
+
+/// What Fluent Bit calls itself towards AWS.
+const USER_AGENT: &str = "aws-fluent-bit-plugin";
+
+/// A client for `service` with the plugin's settings; `tls.*` and `net.*` are read here. Nothing is asked
+/// before the first request, so building stays without effects.
+pub(crate) fn client(
+    cx: &BuildCx<'_>,
+    service: Service,
+    mut settings: AwsSettings,
+) -> Result<AwsClient, Vec<Diagnostic>> {
+    let network = Network::read_forced(cx)?;
+    let mut errors = Vec::new();
+    for (key, text) in [
+        ("endpoint", &settings.endpoint),
+        ("sts_endpoint", &settings.sts_endpoint),
+    ] {
+        if let Some(Err(error)) = text
+            .as_deref()
+            .map(|text| AwsEndpoint::parse(text, settings.port))
+        {
+            errors.push(refuse(cx, key, error.reason));
+        }
+    }
+    if settings.user_agent.is_empty() {
+        settings.user_agent = USER_AGENT.to_owned();
+    }
+    let Some(tls) = network.tls.filter(|_| errors.is_empty()) else {
+        return Err(errors);
+    };
+    Ok(AwsClient::new(service, settings, tls, network.net))
+}
+
+/// The failure in an answer, if it is one.
+pub(crate) fn failure(response: &HttpResponse<'_>) -> Option<Failure> {
+    let headers = response
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    Failure::read(response.status, headers, response.body)
+}
+
+/// What a failure means for the request's records. What somebody may mend (policies, missing resources,
+/// credentials) is tried again; what the service will never take is refused.
+pub(crate) fn judgement(service: &Service, failure: &Failure) -> Judgement {
+    let text = format!("{} answered {failure}", service.title);
+    let cause = |kind| Cause::new(kind, text.clone());
+    match failure.class {
+        Class::Throttled => Judgement::Throttled {
+            after: failure.after,
+            why: cause(CauseKind::Throttled),
+        },
+        Class::Credentials | Class::Denied => Judgement::Unavailable(cause(CauseKind::Auth)),
+        Class::Unavailable | Class::Missing => Judgement::Unavailable(cause(CauseKind::Unavailable)),
+        Class::Refused => Judgement::Refused(cause(CauseKind::Refused)),
+    }
+}
