@@ -39,12 +39,12 @@ pub struct HttpResponse<'a> {
 pub enum Judgement {
     /// All of the request was taken.
     Accepted,
-    /// Only these records of the chunk failed; `retry` says whether sending them again may help.
+    /// The rest of the request was taken.
     Partial {
-        /// The records that failed.
-        failed: RecordSet,
-        /// Whether to send them again.
-        retry: bool,
+        /// Records of the chunk that may be taken another time.
+        again: RecordSet,
+        /// Records that never will be.
+        refused: RecordSet,
         /// What the destination said.
         why: Cause,
     },
@@ -72,7 +72,8 @@ pub trait HttpOutput: Send + Sync + 'static {
     }
 
     /// The requests for a chunk, mostly one; exact sizes are known only here. Runs on the CPU pool. Records
-    /// that no request covers are discarded as refused: nothing could be made of them.
+    /// that no request covers are discarded as refused: nothing could be made of them. Group markers need not
+    /// be covered.
     fn encode(&self, chunk: ChunkView<'_>) -> Vec<HttpRequest>;
 
     /// What an answer means.

@@ -4,6 +4,8 @@ use firelane_conf::Diagnostic;
 use firelane_core::{BuildCx, Cause, CauseKind, HttpResponse, Judgement};
 use firelane_net::aws::{AwsClient, AwsEndpoint, AwsSettings, Class, Failure, Service};
 
+use firelane_net::{ClientTls, Endpoint, TlsConfig};
+
 use crate::settings::{Network, refuse};
 
 /// What Fluent Bit calls itself towards AWS.
@@ -35,6 +37,36 @@ pub(crate) fn client(
     let Some(tls) = network.tls.filter(|_| errors.is_empty()) else {
         return Err(errors);
     };
+    Ok(AwsClient::new(service, settings, tls, network.net))
+}
+
+/// A client for a service behind an address of the user's own; it speaks TLS where `tls` is on.
+pub(crate) fn client_at(
+    cx: &BuildCx<'_>,
+    service: Service,
+    mut settings: AwsSettings,
+    network: Network,
+    endpoint: &Endpoint,
+) -> Result<AwsClient, Vec<Diagnostic>> {
+    if let Some(Err(error)) = settings
+        .sts_endpoint
+        .as_deref()
+        .map(|text| AwsEndpoint::parse(text, None))
+    {
+        return Err(vec![refuse(cx, "aws_sts_endpoint", error.reason)]);
+    }
+    let scheme = if network.tls.is_some() { "https" } else { "http" };
+    settings.endpoint = Some(format!("{scheme}://{endpoint}"));
+    settings.user_agent = USER_AGENT.to_owned();
+    let unused = || {
+        let config = TlsConfig {
+            tls: true.into(),
+            ..TlsConfig::default()
+        };
+        ClientTls::build(&config)
+    };
+    let tls = network.tls.map_or_else(unused, Ok);
+    let tls = tls.map_err(|error| vec![refuse(cx, "tls", &error.to_string())])?;
     Ok(AwsClient::new(service, settings, tls, network.net))
 }
 

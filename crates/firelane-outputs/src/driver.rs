@@ -52,7 +52,7 @@ impl<T: HttpOutput> Http<T> {
         let Some(requests) = cx.encode(&chunk, move |chunk| output.encode(chunk)).await else {
             return Outcome::retry(Cause::new(CauseKind::Panic, "the encoder panicked"));
         };
-        let mut tally = Tally::new(&requests, chunk.records());
+        let mut tally = Tally::new(&requests, chunk.records(), || markers(&chunk));
         for request in requests {
             let judgement = match self.send(&request, &cx).await {
                 Ok(judgement) => judgement,
@@ -170,13 +170,20 @@ struct Tally {
 }
 
 impl Tally {
-    /// Records that no request carries are refused: the encoder could make nothing of them.
-    fn new(requests: &[HttpRequest], total: u32) -> Self {
+    /// Records that no request carries are refused: the encoder could make nothing of them. Group markers
+    /// are no records; `markers` is asked only where something is not carried.
+    fn new(requests: &[HttpRequest], total: u32, markers: impl FnOnce() -> RecordSet) -> Self {
+        let mut done = RecordSet::none();
         let mut covered = RecordSet::none();
         for request in requests {
             add(&mut covered, &request.covers, total);
         }
-        let refused = covered.complement(total);
+        let mut refused = covered.complement(total);
+        if !refused.is_none() {
+            done = markers();
+            add(&mut covered, &done, total);
+            refused = covered.complement(total);
+        }
         let count = refused.count(total);
         let refusal = (count > 0).then(|| {
             let text = format!("{count} records have nothing that could be sent");
@@ -184,7 +191,7 @@ impl Tally {
         });
         Self {
             total,
-            done: RecordSet::none(),
+            done,
             refused,
             refusal,
             after: None,
@@ -196,16 +203,14 @@ impl Tally {
     fn take(&mut self, covers: &RecordSet, judgement: Judgement) -> bool {
         match judgement {
             Judgement::Accepted => add(&mut self.done, covers, self.total),
-            Judgement::Partial { failed, retry, why } => {
-                let outside = covers.complement(self.total);
-                let taken = failed.union(&outside).complement(self.total);
-                add(&mut self.done, &taken, self.total);
-                if retry {
-                    self.failure.get_or_insert(why);
-                } else {
-                    let failed = taken.union(&outside).complement(self.total);
-                    add(&mut self.refused, &failed, self.total);
+            Judgement::Partial { again, refused, why } => {
+                let kept = covers.complement(self.total).union(&again).union(&refused);
+                add(&mut self.done, &kept.complement(self.total), self.total);
+                add(&mut self.refused, &refused, self.total);
+                if again.is_none() {
                     self.refusal.get_or_insert(why);
+                } else {
+                    self.failure.get_or_insert(why);
                 }
             }
             Judgement::Refused(why) => {
@@ -242,6 +247,15 @@ impl Tally {
     }
 }
 
+fn markers(chunk: &Chunk) -> RecordSet {
+    let mut markers = RecordSet::none();
+    let marks = (0..)
+        .zip(chunk.events())
+        .filter(|(_, (_, event))| event.time.is_group_marker());
+    marks.for_each(|(at, _)| markers.insert(at));
+    markers
+}
+
 /// Adds `more`; a chunk may have as many requests as records, so each costs only what it covers.
 fn add(set: &mut RecordSet, more: &RecordSet, total: u32) {
     for (from, to, inside) in more.runs(0, total) {
@@ -274,7 +288,7 @@ mod tests {
     #[track_caller]
     fn check(covers: &[(u32, u32)], answers: Vec<Judgement>, want: &Outcome) {
         let requests = requests(covers);
-        let mut tally = Tally::new(&requests, 10);
+        let mut tally = Tally::new(&requests, 10, RecordSet::none);
         for (request, answer) in requests.iter().zip(answers) {
             if !tally.take(&request.covers, answer) {
                 break;
@@ -312,17 +326,17 @@ mod tests {
             &[(0, 5), (5, 10)],
             vec![
                 Judgement::Partial {
-                    failed: RecordSet::range(1, 2),
-                    retry: true,
+                    again: RecordSet::range(1, 2),
+                    refused: RecordSet::range(2, 3),
                     why: why("one"),
                 },
                 Judgement::Refused(why("two")),
             ],
             &Outcome::Retry {
-                done: RecordSet::range(1, 2)
+                done: RecordSet::range(1, 3)
                     .union(&RecordSet::range(5, 10))
                     .complement(10),
-                refused: RecordSet::range(5, 10),
+                refused: RecordSet::range(2, 3).union(&RecordSet::range(5, 10)),
                 after: None,
                 why: why("one"),
             },

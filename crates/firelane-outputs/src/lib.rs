@@ -11,6 +11,7 @@ mod settings;
 mod squeeze;
 mod wire;
 
+pub mod elasticsearch;
 pub mod file;
 pub mod forward;
 pub mod http;
@@ -22,10 +23,12 @@ use firelane_core::OutputPlugin;
 
 /// Every output, by name.
 pub static OUTPUTS: &[&OutputPlugin] = &[
+    &elasticsearch::ES,
     &file::PLUGIN,
     &forward::PLUGIN,
     &http::PLUGIN,
     &null::PLUGIN,
+    &elasticsearch::OPENSEARCH,
     &stdout::PLUGIN,
     &tcp::PLUGIN,
 ];

@@ -66,6 +66,7 @@ impl AwsError {
 #[derive(Debug, Clone)]
 pub struct AwsClient {
     inner: Arc<Inner>,
+    answer_kept: usize,
 }
 
 #[derive(Debug)]
@@ -102,7 +103,15 @@ impl AwsClient {
         };
         Self {
             inner: Arc::new(inner),
+            answer_kept: ANSWER_KEPT,
         }
+    }
+
+    /// Keeps up to `bytes` of each answer.
+    #[must_use]
+    pub fn answer_kept(mut self, bytes: usize) -> Self {
+        self.answer_kept = bytes;
+        self
     }
 
     /// The service it calls.
@@ -140,7 +149,8 @@ impl AwsClient {
             };
             let headers = signer.headers(&signed, hash.clone()).map_err(AwsError::Setup)?;
             signed.headers.extend(headers);
-            let response = ready.http.send(signed).await?;
+            let http = ready.http.clone().response_limit(self.answer_kept);
+            let response = http.send(signed).await?;
             if second || !self.inner.mend(&response, &credentials).await {
                 return Ok(response);
             }
@@ -191,8 +201,7 @@ impl Inner {
         let place = Endpoint::tcp(&endpoint.host, endpoint.port);
         let tls = endpoint.is_tls.then(|| self.tls.clone());
         let http = HttpClient::new(place, tls, &self.net, None)
-            .map_err(|error| AwsError::Setup(error.to_string()))?
-            .response_limit(ANSWER_KEPT);
+            .map_err(|error| AwsError::Setup(error.to_string()))?;
         let host = http.host().clone();
         let scheme = if endpoint.is_tls { "https" } else { "http" };
         Ok(Ready {
