@@ -67,6 +67,7 @@ impl AwsError {
 pub struct AwsClient {
     inner: Arc<Inner>,
     answer_kept: usize,
+    response_timeout: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -104,7 +105,15 @@ impl AwsClient {
         Self {
             inner: Arc::new(inner),
             answer_kept: ANSWER_KEPT,
+            response_timeout: None,
         }
+    }
+
+    /// Time for a whole answer; else that of [`HttpClient`].
+    #[must_use]
+    pub fn response_timeout(mut self, limit: Duration) -> Self {
+        self.response_timeout = Some(limit);
+        self
     }
 
     /// Keeps up to `bytes` of each answer.
@@ -149,7 +158,10 @@ impl AwsClient {
             };
             let headers = signer.headers(&signed, hash.clone()).map_err(AwsError::Setup)?;
             signed.headers.extend(headers);
-            let http = ready.http.clone().response_limit(self.answer_kept);
+            let mut http = ready.http.clone().response_limit(self.answer_kept);
+            if let Some(limit) = self.response_timeout {
+                http = http.response_timeout(limit);
+            }
             let response = http.send(signed).await?;
             if second || !self.inner.mend(&response, &credentials).await {
                 return Ok(response);

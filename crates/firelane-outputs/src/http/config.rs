@@ -3,6 +3,7 @@
 use firelane_conf::Diagnostic;
 use firelane_conf::units::{Interval, OnOff, Secret, Words};
 use firelane_core::{BuildCx, Output, OutputConfig};
+use firelane_net::aws::{AwsClient, AwsSettings, Service};
 use firelane_net::{Encoding, Endpoint};
 use firelane_record::accessor::Accessor;
 use schemars::JsonSchema;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use super::HttpPost;
 use super::encode::{Encoder, Headers, PerRecord};
+use crate::aws;
 use crate::driver::Http;
 use crate::payload::{Format, Payload};
 use crate::settings::{Network, limits, refuse, warn};
@@ -63,19 +65,19 @@ pub struct Config {
     body_key: Option<String>,
     /// Record accessor of the map that holds the request's headers. Needs `body_key`.
     headers_key: Option<String>,
-    /// Not supported yet.
+    /// Sign requests with AWS Signature Version 4. Default off.
     aws_auth: Option<OnOff>,
-    /// Goes with `aws_auth`.
+    /// Service in the signature; needed with `aws_auth on`.
     aws_service: Option<String>,
-    /// Goes with `aws_auth`.
+    /// Region in the signature; else the environment's, the profile's or the instance's.
     aws_region: Option<String>,
-    /// Goes with `aws_auth`.
+    /// Address of STS for the role.
     aws_sts_endpoint: Option<String>,
-    /// Goes with `aws_auth`.
+    /// Role to assume.
     aws_role_arn: Option<String>,
-    /// Goes with `aws_auth`.
+    /// External id for the role.
     aws_external_id: Option<String>,
-    /// Goes with `aws_auth`.
+    /// Profile of the credentials.
     aws_profile: Option<String>,
     /// Not supported yet.
     #[serde(rename = "oauth2.enable")]
@@ -155,14 +157,8 @@ impl OutputConfig for Config {
             self.port.filter(|&port| port != 0).unwrap_or(80),
         );
         let place = endpoint.to_string();
-        let client = match &network {
-            Ok(network) => network
-                .http(cx, endpoint, self.proxy.as_deref())
-                .map_err(|more| errors.extend(more)),
-            Err(()) => Err(()),
-        };
-        let (Ok(client), Ok(payload), Ok(method), Ok(squeeze), Ok(per_record), Ok(headers)) =
-            (client, payload, method, squeeze, per_record, headers)
+        let (Ok(network), Ok(payload), Ok(method), Ok(squeeze), Ok(per_record), Ok(headers)) =
+            (network, payload, method, squeeze, per_record, headers)
         else {
             return Err(errors);
         };
@@ -175,6 +171,12 @@ impl OutputConfig for Config {
             place,
             log_payload: is_on(self.log_response_payload, true),
         };
+        if is_on(self.aws_auth, false) {
+            let service = Service::named(self.aws_service.as_deref().unwrap_or_default());
+            let client = aws::client_at(cx, service, self.aws(), network, &endpoint)?;
+            return Ok(Arc::new(Http::signed(output, self.timed(client))));
+        }
+        let client = network.http(cx, endpoint, self.proxy.as_deref())?;
         let client = match self.response_timeout {
             Some(limit) => client.response_timeout(limit.into()),
             None => client,
@@ -191,11 +193,25 @@ impl Config {
     /// What later work will bring: refused where it is switched on, warned about where it only lies around.
     fn waiting(&self, cx: &BuildCx<'_>, errors: &mut Vec<Diagnostic>) {
         if is_on(self.aws_auth, false) {
-            errors.push(refuse(
-                cx,
-                "aws_auth",
-                "signed requests (SigV4) come with the AWS outputs",
-            ));
+            let given = [
+                (
+                    "aws_service",
+                    self.aws_service.is_none(),
+                    "is needed with `aws_auth on`",
+                ),
+                (
+                    "http_user",
+                    self.http_user.is_some(),
+                    "cannot go with `aws_auth on`: the signature takes its header",
+                ),
+                (
+                    "proxy",
+                    self.proxy.is_some(),
+                    "does not go with `aws_auth on`: use HTTP_PROXY or HTTPS_PROXY",
+                ),
+            ];
+            let bad = given.iter().filter(|(_, is_bad, _)| *is_bad);
+            errors.extend(bad.map(|(key, _, why)| refuse(cx, key, why)));
         }
         if is_on(self.oauth2_enable, false) {
             errors.push(refuse(
@@ -205,12 +221,16 @@ impl Config {
             ));
         }
         let groups = [
-            (&self.aws_settings()[..], "`aws_auth` is off"),
-            (&self.oauth_settings(), "`oauth2.enable` is off"),
-            (&self.gelf_settings(), "`format gelf` is not supported"),
+            (
+                &self.aws_settings()[..],
+                "`aws_auth` is off",
+                is_on(self.aws_auth, false),
+            ),
+            (&self.oauth_settings(), "`oauth2.enable` is off", false),
+            (&self.gelf_settings(), "`format gelf` is not supported", false),
         ];
-        for (settings, why) in groups {
-            for (key, _) in settings.iter().filter(|(_, is_set)| *is_set) {
+        for (settings, why, heeded) in groups {
+            for (key, _) in settings.iter().filter(|(_, is_set)| *is_set && !heeded) {
                 warn(cx, key, &format!("has no effect: {why}"));
             }
         }
@@ -220,6 +240,24 @@ impl Config {
                 "http.read_idle_timeout",
                 "has no effect: `http.response_timeout` covers the whole answer",
             );
+        }
+    }
+
+    fn timed(&self, client: AwsClient) -> AwsClient {
+        match self.response_timeout {
+            Some(limit) => client.response_timeout(limit.into()),
+            None => client,
+        }
+    }
+
+    fn aws(&self) -> AwsSettings {
+        AwsSettings {
+            region: self.aws_region.clone(),
+            profile: self.aws_profile.clone(),
+            role_arn: self.aws_role_arn.clone(),
+            external_id: self.aws_external_id.clone(),
+            sts_endpoint: self.aws_sts_endpoint.clone(),
+            ..AwsSettings::default()
         }
     }
 

@@ -285,7 +285,7 @@ fn bad_values_are_refused_by_name() {
         ),
         (
             &[("aws_auth", "on")],
-            "`aws_auth on`: signed requests (SigV4) come with the AWS outputs",
+            "`aws_service`: is needed with `aws_auth on`",
         ),
         (
             &[("oauth2.enable", "on")],

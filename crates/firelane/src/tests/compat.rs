@@ -15,7 +15,7 @@ use crate::registry::TABLES;
 const TABLE: &str = include_str!("../../../../compat/compat.toml");
 
 /// Values of all kinds: most properties take one of them.
-const VALUES: [&str; 20] = [
+const VALUES: [&str; 22] = [
     "on",
     "off",
     "1",
@@ -36,6 +36,8 @@ const VALUES: [&str; 20] = [
     "AND",
     "{\"a\":1}",
     "iso8601",
+    "create",
+    "name:Zm91bmQuaW8kYWJjJGRlZg==",
 ];
 
 /// What comes of a property with a value.
@@ -81,7 +83,10 @@ impl Plugin<'_> {
     fn try_value(self, key: &str, value: &str) -> Fate {
         let mut section = Section::new(self.section_kind(), Span::default());
         let mut lines = vec![("name", self.name)];
-        lines.extend(self.needs().iter().chain(beside(key)));
+        let beside = beside(key)
+            .iter()
+            .filter(|(name, _)| *name != "aws_service" || self.name == "http");
+        lines.extend(self.needs().iter().chain(beside));
         lines.retain(|(name, _)| *name != key);
         lines.push((key, value));
         for (key, value) in lines {
@@ -107,12 +112,17 @@ impl Plugin<'_> {
     }
 }
 
+/// What the signing outputs want beside it.
+const AWS: &[(&str, &str)] = &[("aws_auth", "on"), ("aws_service", "es")];
+
 /// What a property means nothing without.
 fn beside(key: &str) -> &'static [(&'static str, &'static str)] {
     match key {
         "body_key" => &[("headers_key", "$h")],
         "headers_key" => &[("body_key", "$b")],
         "username" | "password" | "self_hostname" | "security.users" => &[("shared_key", "k")],
+        "aws_external_id" | "aws_profile" | "aws_region" | "aws_role_arn" | "aws_service"
+        | "aws_service_name" | "aws_sts_endpoint" | "aws_auth" => AWS,
         "http_passwd" => &[("http_user", "u")],
         "json_date_key" | "json_date_format" => &[("format", "json_lines")],
         "separator" => &[("format", "none")],
