@@ -7,6 +7,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::cmd;
 use crate::cmd::buffer::Buffer;
 use crate::cmd::check::{Checks, Format};
+use crate::cmd::ecs_init::EcsInit;
 use crate::cmd::iam::IamArgs;
 use crate::cmd::init::InitArgs;
 use crate::cmd::render::{Picture, What};
@@ -75,6 +76,15 @@ enum Command {
     Buffer {
         #[command(subcommand)]
         command: Buffer,
+    },
+    /// Prepare a router in an ECS task as the init process of AWS's images does: the task's metadata become variables,
+    /// files of S3 that the environment names (`aws_fluent_bit_init_s3_1` …) are included.
+    EcsInit(EcsInit),
+    /// Ask a running router whether all is well; for health checks inside the image.
+    Health {
+        /// What to ask.
+        #[arg(default_value = "http://127.0.0.1:2020/api/v1/health")]
+        url: String,
     },
     /// List the plugins, or show the properties of one.
     Plugins {
@@ -220,6 +230,8 @@ pub(crate) fn run() -> Exit {
         Command::Iam { file, wanted, task } => cmd::iam::run(&file, &task, &wanted),
         Command::Init(args) => cmd::init::run(*args),
         Command::Buffer { command } => cmd::buffer::run(command),
+        Command::EcsInit(args) => cmd::ecs_init::run(&args),
+        Command::Health { url } => cmd::probe::health(&url),
         Command::Plugins { show: None } => cmd::plugins::list(),
         Command::Plugins {
             show: Some(Show::Show { name }),

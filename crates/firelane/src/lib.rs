@@ -17,6 +17,7 @@ mod registry;
 mod cpu;
 mod log;
 mod privileges;
+mod remote;
 mod report;
 mod sarif;
 mod say;
@@ -42,11 +43,17 @@ pub fn main_with(tables: &'static Tables) -> ExitCode {
     registry::set(tables);
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_default();
-    if Path::new(&name).file_name() == Some(OsStr::new("fluent-bit")) {
-        let args = args.map(|arg| arg.to_string_lossy().into_owned());
-        return ExitCode::from(fluent_bit(compat::parse(args)));
+    match Path::new(&name).file_name().and_then(OsStr::to_str) {
+        Some("fluent-bit") => {
+            let args = args.map(|arg| arg.to_string_lossy().into_owned());
+            ExitCode::from(fluent_bit(compat::parse(args)))
+        }
+        // What the image is called by: see `cmd/ecs_init` and `cmd/probe`.
+        Some("entrypoint.sh" | "fluent_bit_init_entrypoint.sh") => cmd::ecs_init::entrypoint(args).into(),
+        Some("fluent_bit_init_process") => cmd::ecs_init::process().into(),
+        Some(name @ ("sh" | "curl" | "nc")) => ExitCode::from(cmd::probe::run(name, args)),
+        _ => cli::run().into(),
     }
-    cli::run().into()
 }
 
 fn fluent_bit(request: Request) -> u8 {

@@ -2,9 +2,11 @@
 
 pub(crate) mod buffer;
 pub(crate) mod check;
+pub(crate) mod ecs_init;
 pub(crate) mod iam;
 pub(crate) mod init;
 pub(crate) mod plugins;
+pub(crate) mod probe;
 pub(crate) mod render;
 pub(crate) mod router;
 pub(crate) mod task;

@@ -1,0 +1,86 @@
+//! What commands fetch from outside before a router runs: pages, objects of S3, secrets. Each call blocks, has a
+//! deadline, and may be made from any thread.
+
+use std::future::Future;
+use std::time::Duration;
+
+use firelane_net::aws::AwsEndpoint;
+use firelane_net::{ClientTls, Endpoint, HttpClient, Method, NetConfig, Request, TlsConfig};
+
+/// Time for one page.
+const PAGE_LIMIT: Duration = Duration::from_secs(5);
+/// Most bytes of a page.
+const PAGE_MAX: usize = 1 << 20;
+
+/// Gets a page; an error for every status but success.
+pub(crate) fn get(url: &str) -> Result<Vec<u8>, String> {
+    match fetch(url, PAGE_LIMIT)? {
+        (200..=299, body) => Ok(body),
+        (status, body) => {
+            let text = String::from_utf8_lossy(&body);
+            Err(format!("{url} answered {status} {}", text.trim()))
+        }
+    }
+}
+
+/// Gets a page, whatever its status.
+pub(crate) fn fetch(url: &str, limit: Duration) -> Result<(u16, Vec<u8>), String> {
+    let (_, rest) = url.split_once("://").unwrap_or(("http", url));
+    let path = rest.find('/').map_or("/", |at| &rest[at..]);
+    let base = url.strip_suffix(path).unwrap_or(url);
+    let base = if url.contains("://") {
+        base.to_owned()
+    } else {
+        format!("http://{base}")
+    };
+    let place = AwsEndpoint::parse(&base, None).map_err(|error| error.to_string())?;
+    let tls = place.is_tls.then(|| {
+        let on = TlsConfig {
+            tls: true.into(),
+            ..TlsConfig::default()
+        };
+        ClientTls::build(&on)
+    });
+    let tls = tls.transpose().map_err(|error| error.to_string())?;
+    let net = NetConfig {
+        connect_timeout: limit.into(),
+        ..NetConfig::default()
+    };
+    let client = HttpClient::new(Endpoint::tcp(&place.host, place.port), tls, &net, None);
+    let client = client.map_err(|error| error.to_string())?;
+    let client = client.response_limit(PAGE_MAX).response_timeout(limit);
+    let request = Request {
+        method: Method::GET,
+        target: path.to_owned(),
+        headers: Vec::new(),
+        body: bytes::Bytes::new(),
+    };
+    let answer = wait(async move { client.send(request).await })?;
+    let answer = answer.map_err(|error| error.to_string())?;
+    Ok((answer.status, answer.body.to_vec()))
+}
+
+/// Runs a future to its end on a thread of its own: the caller may be one of a runtime.
+fn wait<F>(future: F) -> Result<F::Output, String>
+where
+    F: Future + Send,
+    F::Output: Send,
+{
+    std::thread::scope(|scope| {
+        let run = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime
+                .map(|runtime| runtime.block_on(future))
+                .map_err(|error| error.to_string())
+        };
+        scope
+            .spawn(run)
+            .join()
+            .unwrap_or_else(|_| Err("a bug: the call panicked".to_owned()))
+    })
+}
+
+/// The text of an object of S3.
+pub(crate) fn object(bucket: &str, key: &str, _region: Option<&str>) -> Result<Vec<u8>, String> {
+    Err(format!("{bucket}/{key}"))
+}
