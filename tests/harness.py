@@ -83,14 +83,14 @@ class Router:
         with open("/proc/%d/status" % self.process.pid) as f:
             return int(re.search(r"VmHWM:\s+(\d+)", f.read()).group(1)) // 1024
 
-    def stop(self):
+    def stop(self, limit=30):
         """SIGTERM; the ledgers by name, every one balanced by the router's word and by our sum."""
         check(self.process.poll() is None, "the router ended by itself with %s" % self.process.poll())
         self.process.terminate()
         try:
-            code = self.process.wait(30)
+            code = self.process.wait(limit)
         except subprocess.TimeoutExpired:
-            raise Failed("the router still runs 30 s after SIGTERM") from None
+            raise Failed("the router still runs %d s after SIGTERM" % limit) from None
         check(code == 0, "the router ended with %s" % code)
         return ledgers(self.log())
 
@@ -106,10 +106,33 @@ def ledgers(log):
     check("ingest" in found, "no ingest ledger was printed")
     for name, ledger in found.items():
         left, right = ("received created recovered", "filtered dropped joined unrouted held appended") if name == "ingest" \
-            else ("routed", "delivered dead_lettered dropped buffered")
+            else ("routed", "delivered parked dead_lettered dropped buffered")
         sums = [sum(ledger.get(key, 0) for key in side.split()) for side in (left, right)]
         check(sums[0] == sums[1], "the ledger of %s does not add up: %s" % (name, ledger))
     return found
+
+
+# What the tests against AWS's APIs need; one environment for all of them.
+PACKAGES = ["boto3==1.44.8", "moto[server,iam,sts,logs,firehose,kinesis,s3,ssm,secretsmanager]==5.2.5", "parliament==1.6.4",
+            "setuptools<81"]
+
+
+def venv(work):
+    """Python of a virtual environment in `work` with PACKAGES, made where it is not there or holds other ones."""
+    folder = os.path.join(work, "venv")
+    python, mark, want = os.path.join(folder, "bin", "python"), os.path.join(folder, "packages"), "\n".join(PACKAGES)
+    if os.path.exists(mark):
+        with open(mark) as f:
+            if f.read() == want:
+                return python
+    for command in ([sys.executable, "-m", "venv", "--clear", folder],
+                    [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES]):
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, errors="replace", timeout=300)
+        check(done.returncode == 0, "%s ended with %s:\n%s" % (command[0], done.returncode, done.stdout[-2000:]))
+    with open(mark, "w") as f:
+        f.write(want)
+    return python
 
 
 def file_lines(path):

@@ -6,6 +6,11 @@ use std::collections::HashMap;
 pub trait Env {
     /// The value of a variable of the process.
     fn var(&self, name: &str) -> Option<String>;
+
+    /// Why a variable has no value although it should have one: its secret could not be fetched.
+    fn failure(&self, _name: &str) -> Option<String> {
+        None
+    }
 }
 
 /// The process's environment.
@@ -43,6 +48,11 @@ impl<'a> Variables<'a> {
     /// Defines a variable.
     pub fn set(&mut self, name: &str, value: String) {
         self.set.insert(name.to_string(), value);
+    }
+
+    /// Why there is no value where there should be one.
+    pub fn failure(&self, name: &str) -> Option<String> {
+        self.env.failure(name)
     }
 
     fn look_up(&self, name: &str) -> Option<String> {

@@ -376,6 +376,12 @@ impl<'a> Loader<'a> {
             let mut unset = Vec::new();
             let value = self.variables.replace(&entry.value.value, &mut unset);
             for name in unset {
+                if let Some(reason) = self.variables.failure(&name) {
+                    let error = Diagnostic::error("FL0110", Class::NoFile, format!("${{{name}}}: {reason}"));
+                    let help = "a router fetches secrets with the role of its task: `firelane iam` prints its policy";
+                    self.errors.push(error.at(entry.value.span).help(help));
+                    continue;
+                }
                 let text = format!("[env] variable ${{{name}}} is used but not set");
                 warnings.push(Diagnostic::warning("FL0413", text).at(entry.value.span));
             }

@@ -112,8 +112,14 @@ enum Show {
 #[derive(Debug, clap::Args)]
 struct Router {
     /// Configuration file, classic or YAML (by its ending).
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "task")]
     config: Option<PathBuf>,
+    /// Task definition or template: run what ECS would generate for it, with its secrets and its file in S3 fetched by
+    /// your credentials.
+    #[arg(long, value_name = "FILE")]
+    task: Option<PathBuf>,
+    #[command(flatten)]
+    context: Box<TaskArgs>,
     /// File of parsers; repeatable.
     #[arg(short = 'R', long = "parser")]
     parsers: Vec<PathBuf>,
@@ -194,9 +200,16 @@ pub(crate) fn run() -> Exit {
     };
     match cli.command {
         Command::Router(router) => {
-            let args = RouterArgs::from(*router);
+            let task = router.task.clone().map(|file| (file, router.context.clone()));
+            let mut args = RouterArgs::from(*router);
+            if let Some((file, context)) = task {
+                match cmd::router_task::given(&file, &context) {
+                    Ok((config, given)) => (args.config, args.given) = (Some(config), given),
+                    Err(exit) => return exit,
+                }
+            }
             if args.config.is_none() {
-                crate::report::usage("`firelane router` needs a configuration: `-c FILE`");
+                crate::report::usage("`firelane router` needs a configuration: `-c FILE`, or `--task FILE`");
                 return Exit::Usage;
             }
             cmd::router::run(&args).0

@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use crate::outside::Given;
+
 /// A section made on the command line: the kind, the plugin and its properties.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CliSection {
@@ -58,6 +60,10 @@ pub(crate) struct RouterArgs {
     pub(crate) dry_run: bool,
     /// The user to become; Fluent Bit has no such option, under its name only the variable says it.
     pub(crate) user: Option<String>,
+    /// What is known before anything is read.
+    pub(crate) given: Given,
+    /// Nothing is fetched from outside of this machine.
+    pub(crate) offline: bool,
     /// Run under Fluent Bit's name: its exit codes and texts.
     pub(crate) fluent_bit: bool,
     /// What was accepted without effect, with the reason.
@@ -300,9 +306,7 @@ fn plugin_note(path: &str) -> String {
     let file = path.rsplit('/').next().unwrap_or(path);
     match file {
         "cloudwatch.so" | "firehose.so" | "kinesis.so" => {
-            format!(
-                "`-e {path}`: not loaded; the output of that name comes with a later version and is an error where it is used"
-            )
+            format!("`-e {path}`: not loaded, and not needed: the output of that name is built in")
         }
         _ => format!(
             "`-e {path}`: shared objects are not loaded; a plugin that only it has will be named as missing"

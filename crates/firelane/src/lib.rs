@@ -16,6 +16,7 @@ mod registry;
 
 mod cpu;
 mod log;
+mod outside;
 mod privileges;
 mod remote;
 mod report;

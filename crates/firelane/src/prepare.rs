@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use firelane_conf::env::ProcessEnv;
 use firelane_conf::{
-    Class, Config, Diagnostic, Loaded, RealFiles, Section, SectionKind, ServiceConfig, Severity, Sources,
-    Span,
+    Class, Config, Diagnostic, Loaded, Section, SectionKind, ServiceConfig, Severity, Sources, Span,
 };
 use firelane_core::Service;
 use firelane_engine::retry::Schedule;
@@ -15,6 +13,7 @@ use firelane_parse::Parsers;
 use firelane_record::Timestamp;
 
 use crate::compat::{CliKind, RouterArgs};
+use crate::outside::Outside;
 use crate::registry::tables;
 use crate::report::Bad;
 
@@ -70,12 +69,13 @@ pub(crate) fn prepare(args: &RouterArgs) -> Result<Prepared, Bad> {
 
 fn load(args: &RouterArgs) -> Result<Loaded, Bad> {
     let bad = |failure: firelane_conf::Failure| Bad::new(failure.diagnostics, failure.sources);
+    let outside = Outside::new(&args.given, args.offline);
     let mut loaded = match &args.config {
-        Some(path) => firelane_conf::load(path, &RealFiles, &ProcessEnv).map_err(bad)?,
+        Some(path) => firelane_conf::load(path, &outside, &outside).map_err(bad)?,
         None => Loaded::default(),
     };
     for path in &args.parsers {
-        let more = firelane_conf::load_parsers(path, &RealFiles, &ProcessEnv).map_err(bad)?;
+        let more = firelane_conf::load_parsers(path, &outside, &outside).map_err(bad)?;
         // Places in these files lie behind those of the main ones.
         let offset = loaded.sources.append(&more.sources);
         let Config {

@@ -129,6 +129,7 @@ fn configuration(file: &Path) -> Found {
     let name = file.display().to_string();
     let args = RouterArgs {
         config: Some(file.to_path_buf()),
+        offline: true,
         ..RouterArgs::default()
     };
     match prepare(&args) {

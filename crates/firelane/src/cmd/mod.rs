@@ -9,4 +9,5 @@ pub(crate) mod plugins;
 pub(crate) mod probe;
 pub(crate) mod render;
 pub(crate) mod router;
+pub(crate) mod router_task;
 pub(crate) mod task;

@@ -330,7 +330,11 @@ async fn until_stop(
 /// Reads the configuration again and puts it in place. A bad one changes nothing.
 async fn reload(args: &RouterArgs, router: &mut Router) -> Result<(), String> {
     info!(target: "reload", "reading the configuration again");
-    let prepared = prepare(args).map_err(|bad: Bad| {
+    // Files, and perhaps secrets from far away: not on a thread that reads sockets.
+    let own = args.clone();
+    let prepared = tokio::task::spawn_blocking(move || prepare(&own));
+    let prepared = prepared.await.map_err(|error| error.to_string())?;
+    let prepared = prepared.map_err(|bad: Bad| {
         log_all(&bad.diagnostics, &bad.sources);
         error!(target: "reload", "the new configuration is wrong: the old one runs on");
         "the new configuration is wrong, see the log".to_string()
