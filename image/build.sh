@@ -23,21 +23,30 @@ install -m 0755 "$binary" "$root/firelane"
 strip --strip-all "$root/firelane"
 mkdir -p "$root/fluent-bit/bin" "$root/etc/ssl/certs" "$root/licenses" "$root/var/lib"
 ln -s ../../firelane "$root/fluent-bit/bin/fluent-bit"
-cp "$root/fluent-bit/parsers/parsers.conf" "$root/fluent-bit/etc/parsers.conf"
+# The names under which the binary is the entry point, the init process, and what health checks call.
+mkdir -p "$root/init" "$root/bin" "$root/usr/bin"
+ln -s firelane "$root/entrypoint.sh"
+ln -s ../firelane "$root/init/fluent_bit_init_process"
+ln -s ../firelane "$root/init/fluent_bit_init_entrypoint.sh"
+ln -s ../firelane "$root/bin/sh"
+ln -s ../../firelane "$root/usr/bin/curl"
+ln -s ../../firelane "$root/usr/bin/nc"
+cp "$root"/fluent-bit/parsers/*.conf "$root/fluent-bit/etc/"
+echo "firelane-$version" >"$root/AWS_FOR_FLUENT_BIT_VERSION"
 cp "$certificates" "$root/etc/ssl/certs/ca-certificates.crt"
 cp LICENSE "$root/licenses/firelane"
 cargo run --quiet --locked --package xtask -- sbom "$target" >"$root/firelane.cdx.json"
 chmod -R u=rwX,go=rX "$root"
 
 # Folders to write to: for mounts, and for runs without a read-only root.
-mkdir -p "$work/own/var/run" "$work/own/var/lib/firelane" "$work/own/fluent-bit/log" "$work/shared/tmp"
+mkdir -p "$work/own/var/run" "$work/own/var/lib/firelane" "$work/own/fluent-bit/log" "$work/shared/tmp" "$work/shared/init"
 chmod 0755 "$work/own/var/run"
 chmod 0750 "$work/own/var/lib/firelane" "$work/own/fluent-bit/log"
-chmod 1777 "$work/shared/tmp"
+chmod 1777 "$work/shared/tmp" "$work/shared/init"
 pack=(tar --sort=name --mtime=@0 --numeric-owner --format=gnu --file "$work/context/rootfs.tar")
 "${pack[@]}" --owner=0 --group=0 --create -C "$root" .
 "${pack[@]}" --owner=$owner --group=$owner --append -C "$work/own" var/run var/lib/firelane fluent-bit/log
-"${pack[@]}" --owner=0 --group=0 --append -C "$work/shared" tmp
+"${pack[@]}" --owner=0 --group=0 --append -C "$work/shared" tmp init
 
 cp image/Dockerfile "$work/context"
 docker build --network none --tag "$tag" \

@@ -7,7 +7,9 @@ Guarantees:
 - contents: the files and owners that docs/image.md names; the bill of materials is that of Cargo.lock;
 - locked: with a read-only root, no user but 65532, no capability and no new privileges, a configuration as ECS writes
   it takes records over a unix socket and delivers all, over HTTP and TLS, to a host name; monitoring answers; the exit
-  code of `docker stop` is 0, and both ledgers balance;
+  code of `docker stop` is 0, and both ledgers balance; health checks with `curl`, `nc` and `sh -c` work inside;
+- initialised: the entry point with the variables of AWS's init images includes an object of S3 and a file, and the
+  task's metadata are variables; what is missing ends it with a code and its name;
 - overload: in 64 MiB, clients that offer ten times what the destination takes lose nothing, are never disconnected,
   and nobody is killed, without a disk and with one. FIRELANE_SOAK=1: for 60 seconds instead of 15;
 - root given up: started as root with FIRELANE_USER or --user, every thread is that user, without groups, capabilities
@@ -18,6 +20,7 @@ Needs root, or a running engine. Listens on loopback only (containers have the h
 
 import argparse
 import http.client
+import http.server
 import json
 import os
 import re
@@ -145,11 +148,15 @@ def contents(engine, image):
                 ("/fluent-bit/etc/parsers.conf", ("-rw-r--r--", "0/0")),
                 ("/fluent-bit/parsers/parsers.conf", ("-rw-r--r--", "0/0")),
                 ("/etc/ssl/certs/ca-certificates.crt", ("-rw-r--r--", "0/0")),
+                ("/entrypoint.sh", ("lrwxrwxrwx", "0/0")), ("/bin/sh", ("lrwxrwxrwx", "0/0")),
+                ("/init/fluent_bit_init_process", ("lrwxrwxrwx", "0/0")), ("/init", ("drwxrwxrwt", "0/0")),
+                ("/AWS_FOR_FLUENT_BIT_VERSION", ("-rw-r--r--", "0/0")),
+                ("/ecs/cloudwatch.conf", ("-rw-r--r--", "0/0")),
                 ("/var/run", ("drwxr-xr-x", "%d/%d" % (USER, USER))),
                 ("/var/lib/firelane", ("drwxr-x---", "%d/%d" % (USER, USER)))]:
             check(entries.get(path) == want, "%s is %s, not %s" % (path, entries.get(path), want))
-        open_files = [path for path, (mode, _) in entries.items() if mode[8] == "w" and path not in
-                      ("/tmp", "/fluent-bit/bin/fluent-bit") and not path.startswith(("/dev", "/proc", "/etc/mtab"))]
+        open_files = [path for path, (mode, _) in entries.items() if mode[0] != "l" and mode[8] == "w" and path not in
+                      ("/tmp", "/init") and not path.startswith(("/dev", "/proc", "/etc/mtab"))]
         check(not open_files, "everybody may write %s" % open_files)
         subprocess.run(["tar", "-C", folder, "-xf", archive, "firelane", "firelane.cdx.json"], check=True)
         bill_of_materials(folder)
@@ -161,6 +168,12 @@ def contents(engine, image):
                       "-c", "/fluent-bit/configs/%s.conf" % file, "-i", "dummy", "-o", "null")
     engine.docker("run", "--rm", "--network", "none", *LOCKED, image, "/firelane", "check", "--deny", "warnings",
                   "/fluent-bit/etc/fluent-bit.conf")
+    for file in ("amazon-es", "cloudwatch", "firehose", "kinesis", "s3"):
+        names = "AWS_REGION ECS_CLUSTER ECS_TASK_ARN ECS_TASK_DEFINITION FIREHOSE_REGION DELIVERY_STREAM KINESIS_REGION " \
+                "STREAM BUCKET S3_REGION TASK_ID ES_ENDPOINT INDEX TYPE ES_REGION"
+        env = [word for name in names.split() for word in ("--env", name + "=x")]
+        engine.docker("run", "--rm", "--network", "none", *LOCKED, *env, image, "/firelane", "check", "--deny", "warnings",
+                      "/ecs/%s.conf" % file)
     print("contents: %d entries, image of %d bytes" % (len(entries), config["Size"]))
 
 
@@ -276,12 +289,82 @@ def locked(engine, image):
                 connection.request("GET", path)
                 answer = connection.getresponse()
                 check(answer.status == 200, "%s answers %d: %s" % (path, answer.status, answer.read()[:200]))
+            # The health checks that task definitions have in use, as ECS runs CMD and CMD-SHELL.
+            page = "http://127.0.0.1:%d/api/v1/uptime" % monitor
+            for check_command in (["/bin/sh", "-c", "curl -f %s || exit 1" % page], ["curl", "-f", page],
+                                  ["/bin/sh", "-c", "echo '{\"health\": \"check\"}' | nc 127.0.0.1 %d || exit 1" % health],
+                                  ["/firelane", "health", page]):
+                engine.docker("exec", container.name, *check_command)
+            done = engine.docker("exec", container.name, "/bin/sh", "-c", "curl -f %s || exit 1" % page.replace("v1", "v9"),
+                                 check_code=False)
+            check(done.returncode == 1, "a health check that fails ended with %d: %s" % (done.returncode, done.stdout))
             found = container.stop()
-        check(found["ingest"]["received"] == LOCKED_RECORDS, "received: %s" % found["ingest"])
+        check(found["ingest"]["received"] == LOCKED_RECORDS + 1, "received: %s" % found["ingest"])
         for name in ("http.1", "http.2", "file.3"):
             check(found[name]["delivered"] == LOCKED_RECORDS, "%s: %s" % (name, found[name]))
         print("locked: %d records over HTTP, TLS and to a volume, read-only root, user %d, no capability" % (LOCKED_RECORDS, USER))
     finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def initialised(engine, image):
+    """The entry point with the variables of AWS's init images: metadata, an object of S3, a file of the image."""
+    folder = tempfile.mkdtemp(prefix="firelane-image-")
+    os.chmod(folder, 0o755)
+    pages = {
+        "/v4/abc/task": json.dumps({"Cluster": "arn:aws:ecs:eu-west-1:1:cluster/prod", "Family": "web", "Revision": "7",
+                                    "TaskARN": "arn:aws:ecs:eu-west-1:1:task/prod/abc", "LaunchType": "FARGATE"}),
+        "/configs/team/more.conf": "[PARSER]\nName words\nFormat regex\nRegex ^(?<first>[^ ]+) (?<second>.*)$\n"
+                                   "[FILTER]\nName record_modifier\nMatch *\nRecord cluster ${ECS_CLUSTER}\n"
+                                   "Record definition ${ECS_TASK_DEFINITION}\n"
+                                   "[FILTER]\nName parser\nMatch *\nKey_Name log\nParser words\nReserve_Data On\n",
+    }
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            path, _, query = self.path.partition("?")
+            text = pages.get(path)
+            if query.startswith("location"):
+                text = '<LocationConstraint xmlns="http://s3.amazonaws.com/doc/2006-03-01/">eu-west-1</LocationConstraint>'
+            self.send_response(200 if text else 404)
+            self.end_headers()
+            self.wfile.write((text or "").encode())
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    base = "http://127.0.0.1:%d" % server.server_address[1]
+    env = {"ECS_CONTAINER_METADATA_URI_V4": base + "/v4/abc", "AWS_ENDPOINT_URL": base, "AWS_ACCESS_KEY_ID": "x",
+           "AWS_SECRET_ACCESS_KEY": "x", "aws_fluent_bit_init_s3_2": "arn:aws:s3:::configs/team/more.conf",
+           "aws_fluent_bit_init_file_1": "/fluent-bit/configs/minimize-log-loss.conf"}
+    main_conf = os.path.join(folder, "fluent-bit.conf")
+    with open(main_conf, "w") as f:
+        f.write("[INPUT]\nName stdin\nTag app\n[OUTPUT]\nName stdout\nMatch *\nFormat json_lines\n")
+    options = [word for pair in env.items() for word in ("--env", "%s=%s" % pair)]
+    mount = "type=bind,readonly,source=%s,target=/fluent-bit/etc/fluent-bit.conf" % main_conf
+
+    def start(*more):
+        return subprocess.run(["docker", "run", "--rm", "-i", "--network", "host", *LOCKED, *options, *more,
+                               "--mount", mount, image], env=engine.env, input='{"log": "hello world"}\n', text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+    try:
+        # The root is read-only: where /init cannot be written, /tmp serves.
+        for more in (["--tmpfs", "/tmp:mode=1777"], ["--tmpfs", "/init:mode=1777"]):
+            done = start(*more)
+            check(done.returncode == 0, "ended with %d: %s" % (done.returncode, done.stdout[-2000:]))
+            records = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+            want = {"first": "hello", "second": "world", "cluster": "prod", "definition": "web:7"}
+            check(len(records) == 1 and want.items() <= records[0].items(), "records: %s" % done.stdout[-2000:])
+        done = start("--env", "aws_fluent_bit_init_s3_3=arn:aws:s3:::configs/missing.conf")
+        check(done.returncode == 66 and "aws_fluent_bit_init_s3_3" in done.stdout,
+              "a missing object: %d %s" % (done.returncode, done.stdout[-1000:]))
+        print("initialised: metadata, S3 and files, in /init and where that is read-only")
+    finally:
+        server.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -424,7 +507,7 @@ def root_given_up(engine, image):
 def run():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--image", help="an image that is there; else one is built")
-    parser.add_argument("--only", choices=["contents", "locked", "overload", "root_given_up"])
+    parser.add_argument("--only", choices=["contents", "locked", "initialised", "overload", "root_given_up"])
     options = parser.parse_args()
     engine = Engine()
     image = options.image or "firelane-test-%d" % os.getpid()
@@ -435,7 +518,7 @@ def run():
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             check(built.returncode == 0, "image/build.sh: %s" % built.stdout[-3000:])
             print("built in %.0f s: %s" % (time.monotonic() - start, built.stdout.splitlines()[-1]))
-        for test in (contents, locked, overload, root_given_up):
+        for test in (contents, locked, initialised, overload, root_given_up):
             if options.only in (None, test.__name__):
                 test(engine, image)
     except subprocess.CalledProcessError as error:
