@@ -2,11 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
+use aws_config::provider_config::ProviderConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
 use tokio::sync::Mutex;
 
 use super::AwsSettings;
+use crate::tls::{ClientTls, TlsConfig};
 
 /// They are renewed this long before they end.
 const RENEW_AHEAD: Duration = Duration::from_secs(300);
@@ -50,7 +52,14 @@ impl Source {
 }
 
 async fn fetch(settings: &AwsSettings) -> Result<Credentials, String> {
-    let mut chain = aws_config::default_provider::credentials::DefaultCredentialsChain::builder();
+    let config = TlsConfig {
+        tls: true.into(),
+        ..TlsConfig::default()
+    };
+    let tls = ClientTls::build(&config).map_err(|error| error.to_string())?;
+    let config = ProviderConfig::without_region().with_http_client(super::sdk::client(tls));
+    let mut chain =
+        aws_config::default_provider::credentials::DefaultCredentialsChain::builder().configure(config);
     if let Some(profile) = &settings.profile {
         chain = chain.profile_name(profile);
     }

@@ -14,6 +14,7 @@ mod client;
 mod credentials;
 mod endpoint;
 mod failure;
+mod sdk;
 mod service;
 mod sign;
 
