@@ -2,8 +2,9 @@
 
 use firelane_conf::Diagnostic;
 use firelane_core::{BuildCx, Cause, CauseKind, HttpResponse, Judgement};
-use firelane_net::aws::{AwsClient, AwsEndpoint, AwsSettings, Class, Failure, Service};
+use firelane_net::aws::{AwsClient, AwsEndpoint, AwsSettings, Class, Failure, Service, user_agent};
 
+use firelane_net::proxy::process_env;
 use firelane_net::{ClientTls, Endpoint, TlsConfig};
 
 use crate::settings::{Network, refuse};
@@ -32,7 +33,7 @@ pub(crate) fn client(
         }
     }
     if settings.user_agent.is_empty() {
-        settings.user_agent = USER_AGENT.to_owned();
+        settings.user_agent = user_agent(USER_AGENT, &process_env);
     }
     let Some(tls) = network.tls.filter(|_| errors.is_empty()) else {
         return Err(errors);
@@ -57,7 +58,7 @@ pub(crate) fn client_at(
     }
     let scheme = if network.tls.is_some() { "https" } else { "http" };
     settings.endpoint = Some(format!("{scheme}://{endpoint}"));
-    settings.user_agent = USER_AGENT.to_owned();
+    settings.user_agent = user_agent(USER_AGENT, &process_env);
     let unused = || {
         let config = TlsConfig {
             tls: true.into(),

@@ -4,11 +4,13 @@
 use std::future::Future;
 use std::time::Duration;
 
-use firelane_net::aws::AwsEndpoint;
+use firelane_net::aws::{AwsEndpoint, Sources};
 use firelane_net::{ClientTls, Endpoint, HttpClient, Method, NetConfig, Request, TlsConfig};
 
 /// Time for one page.
 const PAGE_LIMIT: Duration = Duration::from_secs(5);
+/// How often something is asked for.
+const TRIES: usize = 3;
 /// Most bytes of a page.
 const PAGE_MAX: usize = 1 << 20;
 
@@ -80,17 +82,34 @@ where
     })
 }
 
-/// The text of an object of S3.
-pub(crate) fn object(bucket: &str, key: &str, _region: Option<&str>) -> Result<Vec<u8>, String> {
-    Err(format!("{bucket}/{key}"))
+/// The bytes of an object of S3; asked in `region` first.
+pub(crate) fn object(bucket: &str, key: &str, region: Option<&str>) -> Result<Vec<u8>, String> {
+    let sources = Sources::new(region)?;
+    let object = wait(persistent(|| sources.object(bucket, key)))??;
+    Ok(object.to_vec())
 }
 
 /// The value of a secret of Secrets Manager.
 pub(crate) fn secret(id: &str) -> Result<String, String> {
-    Err(id.to_owned())
+    let sources = Sources::new(None)?;
+    wait(persistent(|| sources.secret(id)))?
 }
 
 /// The value of a parameter of Parameter Store.
 pub(crate) fn parameter(name: &str) -> Result<String, String> {
-    Err(name.to_owned())
+    let sources = Sources::new(None)?;
+    let names = [name];
+    let mut values = wait(persistent(|| sources.parameters(&names)))??;
+    values.pop().ok_or_else(|| format!("{name}: no value"))
+}
+
+/// Asks up to three times, a second apart: at the start of a task credentials and network may be a moment late.
+async fn persistent<T, F: Future<Output = Result<T, String>>>(ask: impl Fn() -> F) -> Result<T, String> {
+    for _ in 1..TRIES {
+        if let Ok(found) = ask().await {
+            return Ok(found);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    ask().await
 }

@@ -5,20 +5,30 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use ::http::{HeaderName, HeaderValue, header};
+use aws_credential_types::Credentials;
+use aws_smithy_types::date_time::{DateTime, Format};
 use tokio::sync::OnceCell;
 
-use super::credentials::Source;
+use super::credentials::{Source, Wanted};
+use super::denied::Denial;
+use super::region::region;
 use super::sign::{Signer, hash};
-use super::{AwsEndpoint, Failure, Service};
+use super::{AwsEndpoint, Class, EndpointError, Failure, Service};
 use crate::connect::Endpoint;
 use crate::http::{HttpClient, HttpError, Request, Response};
 use crate::net_config::NetConfig;
+use crate::proxy::{Proxy, process_env};
 use crate::tls::ClientTls;
 
 /// Most bytes of an answer that are kept by default: answers to 500 records are some 60 KiB.
 const ANSWER_KEPT: usize = 1 << 20;
 /// Bodies from here on are hashed on the CPU pool.
 const HASH_INLINE_MAX: usize = 256 << 10;
+
+/// A difference of clocks below this is none.
+const SKEW_MIN: i64 = 60;
+/// Time to find out who we are.
+const CALLER_LIMIT: Duration = Duration::from_secs(5);
 
 /// What the user said about the AWS side of a plugin.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -76,15 +86,17 @@ struct Inner {
     settings: AwsSettings,
     tls: ClientTls,
     net: NetConfig,
-    source: Source,
     ready: OnceCell<Ready>,
     /// Seconds that the service's clock is ahead of ours.
     skew: AtomicI64,
+    /// Who we are, asked when the service did not say so in a denial.
+    caller: OnceCell<Option<String>>,
 }
 
 #[derive(Debug)]
 struct Ready {
     region: String,
+    source: Arc<Source>,
     http: HttpClient,
     host: HeaderValue,
     scheme: &'static str,
@@ -98,9 +110,9 @@ impl AwsClient {
             settings,
             tls,
             net,
-            source: Source::default(),
             ready: OnceCell::new(),
             skew: AtomicI64::new(0),
+            caller: OnceCell::new(),
         };
         Self {
             inner: Arc::new(inner),
@@ -136,12 +148,7 @@ impl AwsClient {
         let hash = body_hash(&request).await;
         let mut second = false;
         loop {
-            let credentials = self
-                .inner
-                .source
-                .get(&self.inner.settings)
-                .await
-                .map_err(AwsError::Setup)?;
+            let credentials = ready.source.get().await.map_err(AwsError::Setup)?;
             let mut signed = request.clone();
             if !signed.headers.iter().any(|(name, _)| name == header::USER_AGENT)
                 && let Ok(agent) = HeaderValue::from_str(&self.inner.settings.user_agent)
@@ -163,11 +170,51 @@ impl AwsClient {
                 http = http.response_timeout(limit);
             }
             let response = http.send(signed).await?;
-            if second || !self.inner.mend(&response, &credentials).await {
+            if second || !self.inner.mend(ready, &response, &credentials) {
                 return Ok(response);
             }
             second = true;
         }
+    }
+
+    /// What to do about a denial, in a sentence: who may not do what, and the statement that is missing. Asks STS who we are
+    /// where the service did not say.
+    pub async fn explain(&self, failure: &Failure) -> String {
+        let mut denial = Denial::read(&failure.message);
+        if denial.caller.is_none() {
+            denial.caller = self.inner.caller.get_or_init(|| self.ask_caller()).await.clone();
+        }
+        denial.help()
+    }
+
+    async fn ask_caller(&self) -> Option<String> {
+        let settings = AwsSettings {
+            endpoint: self.inner.settings.sts_endpoint.clone(),
+            port: None,
+            ..self.inner.settings.clone()
+        };
+        let sts = Self::new(
+            Service::STS,
+            settings,
+            self.inner.tls.clone(),
+            self.inner.net.clone(),
+        );
+        let request = Request {
+            method: ::http::Method::POST,
+            target: "/".to_owned(),
+            headers: vec![(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/x-www-form-urlencoded"),
+            )],
+            body: bytes::Bytes::from_static(b"Action=GetCallerIdentity&Version=2011-06-15"),
+        };
+        let answer = tokio::time::timeout(CALLER_LIMIT, Box::pin(sts.send(request)))
+            .await
+            .ok()?
+            .ok()?;
+        let text = String::from_utf8_lossy(&answer.body);
+        let (_, rest) = text.split_once("<Arn>")?;
+        rest.split_once("</Arn>").map(|(arn, _)| arn.to_owned())
     }
 
     /// An AWS JSON 1.1 call: `target` as in `Logs_20140328.PutLogEvents`.
@@ -198,30 +245,45 @@ async fn body_hash(request: &Request) -> String {
 
 impl Inner {
     async fn ready(&self) -> Result<&Ready, AwsError> {
-        self.ready.get_or_try_init(|| async { self.prepare() }).await
+        self.ready.get_or_try_init(|| self.prepare()).await
     }
 
-    fn prepare(&self) -> Result<Ready, AwsError> {
-        let region = self.settings.region.clone();
-        let region = region.or_else(|| std::env::var("AWS_REGION").ok());
-        let region = region.ok_or_else(|| AwsError::Setup("no `region`".to_owned()))?;
-        let endpoint = match &self.settings.endpoint {
-            Some(text) => AwsEndpoint::parse(text, self.settings.port)
-                .map_err(|error| AwsError::Setup(error.to_string()))?,
-            None => AwsEndpoint::of(&self.service.host_prefix, &region, false, false),
-        };
-        let place = Endpoint::tcp(&endpoint.host, endpoint.port);
-        let tls = endpoint.is_tls.then(|| self.tls.clone());
-        let http = HttpClient::new(place, tls, &self.net, None)
+    async fn prepare(&self) -> Result<Ready, AwsError> {
+        let region = region(&self.settings).await.map_err(AwsError::Setup)?;
+        let endpoint = self
+            .endpoint(&region)
             .map_err(|error| AwsError::Setup(error.to_string()))?;
-        let host = http.host().clone();
-        let scheme = if endpoint.is_tls { "https" } else { "http" };
+        let place = Endpoint::tcp(&endpoint.host, endpoint.port);
+        let setup = |error: String| AwsError::Setup(error);
+        let proxy = Proxy::choose(None, &place, endpoint.is_tls, &self.net, &process_env);
+        let proxy = proxy.map_err(|error| setup(error.to_string()))?;
+        let tls = endpoint.is_tls.then(|| self.tls.clone());
+        let http = HttpClient::new(place, tls, &self.net, proxy).map_err(|error| setup(error.to_string()))?;
         Ok(Ready {
+            source: Source::shared(Wanted::new(&self.settings, &region)),
             region,
+            host: http.host().clone(),
             http,
-            host,
-            scheme,
+            scheme: if endpoint.is_tls { "https" } else { "http" },
         })
+    }
+
+    /// The option, else the variables that the SDKs know, else the service's own host.
+    fn endpoint(&self, region: &str) -> Result<AwsEndpoint, EndpointError> {
+        if let Some(text) = &self.settings.endpoint {
+            return AwsEndpoint::parse(text, self.settings.port);
+        }
+        if let Some(url) = endpoint_of_env(self.service.env_name, &process_env) {
+            return AwsEndpoint::parse(&url, None);
+        }
+        let is_on = |name| process_env(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let (fips, dual_stack) = (
+            is_on("AWS_USE_FIPS_ENDPOINT"),
+            is_on("AWS_USE_DUALSTACK_ENDPOINT"),
+        );
+        let mut endpoint = AwsEndpoint::of(&self.service.host_prefix, region, fips, dual_stack);
+        endpoint.port = self.settings.port.unwrap_or(endpoint.port);
+        Ok(endpoint)
     }
 
     fn now(&self) -> SystemTime {
@@ -234,19 +296,108 @@ impl Inner {
         }
     }
 
-    /// Whether a second try with other credentials or another time may help.
-    async fn mend(&self, response: &Response, used: &aws_credential_types::Credentials) -> bool {
-        let headers = response
-            .headers
-            .iter()
-            .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-        let Some(failure) = Failure::read(response.status, headers, &response.body) else {
+    /// Whether a second try with another time or other credentials may help.
+    fn mend(&self, ready: &Ready, response: &Response, used: &Credentials) -> bool {
+        let Some(failure) = Failure::of(response) else {
             return false;
         };
-        if failure.class != super::Class::Credentials {
+        if failure.class != Class::Credentials {
             return false;
         }
-        self.source.forget(used).await;
+        let date = response
+            .headers
+            .get(header::DATE)
+            .and_then(|value| value.to_str().ok());
+        if let Some(ahead) = date.and_then(|date| ahead(date, SystemTime::now()))
+            && (ahead - self.skew.load(Ordering::Relaxed)).abs() >= SKEW_MIN
+        {
+            tracing::warn!(
+                target: "aws",
+                "{}: our clock is {} s off; requests are signed with the service's time",
+                self.service.title,
+                -ahead
+            );
+            self.skew.store(ahead, Ordering::Relaxed);
+            return true;
+        }
+        ready.source.forget(used);
         true
+    }
+}
+
+/// Seconds that an answer's `Date` is ahead of `now`.
+fn ahead(date: &str, now: SystemTime) -> Option<i64> {
+    let date = DateTime::from_str(date, Format::HttpDate).ok()?;
+    Some(date.secs() - DateTime::from(now).secs())
+}
+
+/// `AWS_ENDPOINT_URL_<SERVICE>`, then `AWS_ENDPOINT_URL`, unless `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` is true
+/// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>).
+fn endpoint_of_env(service: &str, env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    if service.is_empty() || env("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_some_and(|on| on == "true") {
+        return None;
+    }
+    let own = env(&format!("AWS_ENDPOINT_URL_{service}"));
+    own.or_else(|| env("AWS_ENDPOINT_URL"))
+        .filter(|url| !url.is_empty())
+}
+
+/// The `User-Agent` of Fluent Bit: `base`, and where it runs (`FLB_AWS_USER_AGENT`, else ECS by its metadata).
+pub fn user_agent(base: &str, env: &dyn Fn(&str) -> Option<String>) -> String {
+    let given = env("FLB_AWS_USER_AGENT").filter(|given| !given.is_empty() && given != "none");
+    let place = given.or_else(|| env("ECS_CONTAINER_METADATA_URI_V4").map(|_| "ecs".to_owned()));
+    match place {
+        Some(place) => format!("{base}-{place}"),
+        None => base.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env<'a>(pairs: &'a [(&str, &str)]) -> impl Fn(&str) -> Option<String> + 'a {
+        |name| {
+            pairs
+                .iter()
+                .find(|(own, _)| *own == name)
+                .map(|(_, value)| (*value).to_owned())
+        }
+    }
+
+    #[test]
+    fn endpoints_of_the_environment() {
+        let both = [
+            ("AWS_ENDPOINT_URL", "http://a"),
+            ("AWS_ENDPOINT_URL_S3", "http://b"),
+        ];
+        assert_eq!(endpoint_of_env("S3", &env(&both)).as_deref(), Some("http://b"));
+        assert_eq!(endpoint_of_env("SSM", &env(&both)).as_deref(), Some("http://a"));
+        assert_eq!(endpoint_of_env("", &env(&both)), None);
+        let ignored = [
+            ("AWS_ENDPOINT_URL", "http://a"),
+            ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true"),
+        ];
+        assert_eq!(endpoint_of_env("S3", &env(&ignored)), None);
+    }
+
+    #[test]
+    fn agents_say_where_they_run() {
+        let ecs = ("ECS_CONTAINER_METADATA_URI_V4", "http://169.254.170.2/v4/x");
+        assert_eq!(user_agent("p", &env(&[])), "p");
+        assert_eq!(user_agent("p", &env(&[ecs])), "p-ecs");
+        assert_eq!(
+            user_agent("p", &env(&[ecs, ("FLB_AWS_USER_AGENT", "ecs-init")])),
+            "p-ecs-init"
+        );
+    }
+
+    #[test]
+    fn dates_tell_the_skew() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        assert_eq!(ahead("Sun, 06 Nov 1994 08:49:37 GMT", now), Some(0));
+        assert_eq!(ahead("Sun, 06 Nov 1994 08:59:37 GMT", now), Some(600));
+        assert_eq!(ahead("Sun, 06 Nov 1994 07:49:37 GMT", now), Some(-3600));
+        assert_eq!(ahead("yesterday", now), None);
     }
 }

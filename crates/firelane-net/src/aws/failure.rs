@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::http::Response;
+
 /// What to do about a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
@@ -71,6 +73,35 @@ impl Failure {
         })
     }
 
+    /// Reads a response of the client.
+    pub fn of(response: &Response) -> Option<Self> {
+        let headers = response.headers.iter();
+        let headers = headers.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        Self::read(response.status, headers, &response.body)
+    }
+
+    /// Reads the error that stands in the body of an answer with status 200: S3 sends the status of a
+    /// `CompleteMultipartUpload` before it is done.
+    pub fn within(body: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(body).ok()?;
+        if !text.contains("<Error>") {
+            return None;
+        }
+        let (code, message) = words(body);
+        let code = code?;
+        Some(Self {
+            status: 200,
+            class: match classify(500, &code) {
+                Class::Unavailable => classify(200, &code),
+                class => class,
+            },
+            code,
+            message: message.unwrap_or_default(),
+            request_id: None,
+            after: None,
+        })
+    }
+
     /// A failure of one record within an answer (`ErrorCode`, `ErrorMessage`).
     pub fn of_record(code: &str, message: &str) -> Self {
         Self {
@@ -117,9 +148,25 @@ fn words(body: &[u8]) -> (Option<String>, Option<String>) {
     let element = |name: &str| {
         let (_, rest) = text.split_once(&format!("<{name}>"))?;
         let (value, _) = rest.split_once(&format!("</{name}>"))?;
-        Some(value.to_owned())
+        Some(unescaped(value))
     };
     (element("Code"), element("Message"))
+}
+
+/// Text of XML without entities.
+fn unescaped(text: &str) -> String {
+    let known = [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&apos;", "'"),
+        ("&#39;", "'"),
+        ("&#34;", "\""),
+    ];
+    let text = known
+        .iter()
+        .fold(text.to_owned(), |text, (entity, char)| text.replace(entity, char));
+    text.replace("&amp;", "&")
 }
 
 fn classify(status: u16, code: &str) -> Class {

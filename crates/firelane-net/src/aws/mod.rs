@@ -12,13 +12,17 @@
 
 mod client;
 mod credentials;
+mod denied;
 mod endpoint;
 mod failure;
+mod region;
 mod sdk;
 mod service;
 mod sign;
+mod sources;
 
-pub use client::{AwsClient, AwsError, AwsSettings};
+pub use client::{AwsClient, AwsError, AwsSettings, user_agent};
 pub use endpoint::{Endpoint as AwsEndpoint, EndpointError, Partition};
 pub use failure::{Class, Failure};
 pub use service::Service;
+pub use sources::{Sources, encoded};

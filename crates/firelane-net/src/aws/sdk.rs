@@ -12,27 +12,37 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 
-use super::AwsEndpoint;
+use super::{AwsEndpoint, EndpointError};
 use crate::connect::Endpoint;
-use crate::http::{HttpClient, HttpError, Phase, Request};
+use crate::http::{HttpClient, HttpError, Phase, Request, Response};
 use crate::net_config::NetConfig;
 use crate::proxy::{Proxy, process_env};
-use crate::tls::ClientTls;
+use crate::tls::{ClientTls, TlsConfig};
 
 /// Most bytes of an answer: credentials are some KiB.
 const ANSWER_MAX: usize = 256 << 10;
 /// Time for a connection and for an answer, unless the caller sets less.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// An HTTP client for the SDK; it speaks TLS with `tls`.
-pub(super) fn client(tls: ClientTls) -> SharedHttpClient {
-    http_client_fn(move |settings, _| {
+/// TLS with the system's roots.
+pub(super) fn tls() -> Result<ClientTls, String> {
+    let config = TlsConfig {
+        tls: true.into(),
+        ..TlsConfig::default()
+    };
+    ClientTls::build(&config).map_err(|error| error.to_string())
+}
+
+/// An HTTP client for the SDK.
+pub(super) fn client() -> Result<SharedHttpClient, String> {
+    let tls = tls()?;
+    Ok(http_client_fn(move |settings, _| {
         SharedHttpConnector::new(Caller {
             tls: tls.clone(),
             connect: settings.connect_timeout().unwrap_or(LIMIT),
             read: settings.read_timeout().unwrap_or(LIMIT),
         })
-    })
+    }))
 }
 
 /// One connection for each call: there are few.
@@ -53,28 +63,12 @@ impl HttpConnector for Caller {
 async fn call(
     request: HttpRequest,
     tls: ClientTls,
-    connect: Duration,
+    connect_limit: Duration,
     read: Duration,
 ) -> Result<HttpResponse, ConnectorError> {
     let user = |text: String| ConnectorError::user(text.into());
-    let uri = request.uri().to_owned();
-    let at = uri.find("://").map_or(0, |at| at + 3);
-    let path = uri[at..].find('/').map_or(uri.len(), |slash| at + slash);
-    let place = AwsEndpoint::parse(&uri[..path], None).map_err(|error| user(error.to_string()))?;
-    let target = if path == uri.len() {
-        "/".to_owned()
-    } else {
-        uri[path..].to_owned()
-    };
-    let net = NetConfig {
-        connect_timeout: connect.into(),
-        ..NetConfig::default()
-    };
-    let endpoint = Endpoint::tcp(&place.host, place.port);
-    let proxy = Proxy::choose(None, &endpoint, place.is_tls, &net, &process_env);
-    let proxy = proxy.map_err(|error| user(error.to_string()))?;
-    let client = HttpClient::new(endpoint, place.is_tls.then_some(tls), &net, proxy);
-    let client = client.map_err(|error| user(error.to_string()))?;
+    let (place, target) = parts(request.uri()).map_err(|error| user(error.to_string()))?;
+    let client = connect(&place, place.is_tls.then_some(tls), connect_limit).map_err(user)?;
     let method = Method::from_bytes(request.method().as_bytes()).map_err(|error| user(error.to_string()))?;
     let header = |(name, value): (&str, &str)| {
         Some((
@@ -94,12 +88,8 @@ async fn call(
         headers,
         body,
     };
-    let answer = client
-        .response_limit(ANSWER_MAX)
-        .response_timeout(read)
-        .send(message)
-        .await;
-    let answer = answer.map_err(|error| failure(error))?;
+    let answer = client.response_timeout(read).send(message).await;
+    let answer = answer.map_err(failure)?;
     let status = StatusCode::try_from(answer.status).map_err(|error| user(error.to_string()))?;
     let mut response = HttpResponse::new(status, SdkBody::from(answer.body));
     for (name, value) in &answer.headers {
@@ -110,6 +100,40 @@ async fn call(
         }
     }
     Ok(response)
+}
+
+/// Where a URL leads, and its path with the query.
+fn parts(url: &str) -> Result<(AwsEndpoint, String), EndpointError> {
+    let at = url.find("://").map_or(0, |at| at + 3);
+    let path = url[at..].find('/').map_or(url.len(), |slash| at + slash);
+    let target = if path == url.len() { "/" } else { &url[path..] };
+    Ok((AwsEndpoint::parse(&url[..path], None)?, target.to_owned()))
+}
+
+/// Gets a page.
+pub(super) async fn get(url: &str) -> Result<Response, String> {
+    let (place, target) = parts(url).map_err(|error| error.to_string())?;
+    let tls = place.is_tls.then(tls).transpose()?;
+    let client = connect(&place, tls, LIMIT)?.response_timeout(LIMIT);
+    let request = Request {
+        method: Method::GET,
+        target,
+        headers: Vec::new(),
+        body: Bytes::new(),
+    };
+    client.send(request).await.map_err(|error| error.to_string())
+}
+
+fn connect(place: &AwsEndpoint, tls: Option<ClientTls>, limit: Duration) -> Result<HttpClient, String> {
+    let net = NetConfig {
+        connect_timeout: limit.into(),
+        ..NetConfig::default()
+    };
+    let endpoint = Endpoint::tcp(&place.host, place.port);
+    let proxy = Proxy::choose(None, &endpoint, place.is_tls, &net, &process_env);
+    let proxy = proxy.map_err(|error| error.to_string())?;
+    let client = HttpClient::new(endpoint, tls, &net, proxy).map_err(|error| error.to_string())?;
+    Ok(client.response_limit(ANSWER_MAX))
 }
 
 fn failure(error: HttpError) -> ConnectorError {
