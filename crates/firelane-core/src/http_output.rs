@@ -21,6 +21,9 @@ pub struct HttpRequest {
     pub body: Bytes,
     /// Which records of the chunk it carries.
     pub covers: RecordSet,
+    /// The records in each entry of the body, where entries hold several and the destination answers for
+    /// each entry. Empty where an entry is a record, and where answers are for the whole request.
+    pub units: Vec<RecordSet>,
 }
 
 /// An answer.
@@ -61,6 +64,15 @@ pub enum Judgement {
     Refused(Cause),
 }
 
+/// What is to be said of records that no request covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uncovered {
+    /// Those that need no request and count as delivered: markers that are no records of anybody.
+    pub done: RecordSet,
+    /// Why the others are refused, for people; `None` for a general text.
+    pub why: Option<String>,
+}
+
 /// An output over HTTP.
 pub trait HttpOutput: Send + Sync + 'static {
     /// What it takes at once.
@@ -74,6 +86,14 @@ pub trait HttpOutput: Send + Sync + 'static {
     /// The requests for a chunk, mostly one; exact sizes are known only here. Runs on the CPU pool. Records
     /// that no request covers are discarded as refused: nothing could be made of them.
     fn encode(&self, chunk: ChunkView<'_>) -> Vec<HttpRequest>;
+
+    /// What to say of `records` of a chunk, which no request covers. Asked only where there are any.
+    fn uncovered(&self, _chunk: ChunkView<'_>, _records: &RecordSet) -> Uncovered {
+        Uncovered {
+            done: RecordSet::none(),
+            why: None,
+        }
+    }
 
     /// What an answer means.
     fn judge(&self, request: &HttpRequest, response: &HttpResponse<'_>) -> Judgement;

@@ -2,15 +2,16 @@
 //! them.
 //!
 //! A request that got no answer, or "not now", ends the round: what was not sent yet waits for the retry too.
-//! Refused records never hold back the others. An answer that was lost after the whole request went out makes
-//! the retry ambiguous. Deadlines are the client's ([`HttpClient`]).
+//! Refused records never hold back the others. Where the output keeps an order ([`Order::PerStream`]), records
+//! that must be sent again hold back what follows them. An answer that was lost after the whole request went
+//! out makes the retry ambiguous. Deadlines are the client's ([`HttpClient`]), or shorter.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use firelane_core::{
     BoxFuture, Cause, CauseKind, Chunk, DeliverCx, GroupBy, HttpOutput, HttpRequest, HttpResponse, Judgement,
-    Limits, Outcome, Output,
+    Limits, Order, Outcome, Output, Uncovered,
 };
 use firelane_net::aws::{AwsClient, AwsError};
 use firelane_net::{HeaderName, HeaderValue, HttpClient, HttpError, Method, Request, Response};
@@ -21,6 +22,7 @@ use tracing::debug;
 pub struct Http<T> {
     output: Arc<T>,
     sender: Sender,
+    request_timeout: Option<Duration>,
 }
 
 /// How requests are sent.
@@ -36,6 +38,7 @@ impl<T: HttpOutput> Http<T> {
         Self {
             output: Arc::new(output),
             sender: Sender::Plain(client),
+            request_timeout: None,
         }
     }
 
@@ -44,7 +47,15 @@ impl<T: HttpOutput> Http<T> {
         Self {
             output: Arc::new(output),
             sender: Sender::Signed(client),
+            request_timeout: None,
         }
+    }
+
+    /// Longest time for a whole request, from the connection to the end of the answer.
+    #[must_use]
+    pub fn request_timeout(mut self, limit: Duration) -> Self {
+        self.request_timeout = Some(limit);
+        self
     }
 
     async fn send_all(&self, chunk: Chunk, cx: DeliverCx) -> Outcome {
@@ -52,7 +63,8 @@ impl<T: HttpOutput> Http<T> {
         let Some(requests) = cx.encode(&chunk, move |chunk| output.encode(chunk)).await else {
             return Outcome::retry(Cause::new(CauseKind::Panic, "the encoder panicked"));
         };
-        let mut tally = Tally::new(&requests, chunk.records());
+        let mut tally = Tally::new(&requests, chunk.records(), self.output.limits().order);
+        tally.refuse_uncovered(|records| self.output.uncovered(&chunk, records));
         for request in requests {
             let judgement = match self.send(&request, &cx).await {
                 Ok(judgement) => judgement,
@@ -66,7 +78,14 @@ impl<T: HttpOutput> Http<T> {
     }
 
     async fn send(&self, request: &HttpRequest, cx: &DeliverCx) -> Result<Judgement, Cause> {
-        let answer = self.sender.send(message(request)).await?;
+        let sending = self.sender.send(message(request));
+        let answer = match self.request_timeout {
+            None => sending.await?,
+            Some(limit) => match tokio::time::timeout(limit, sending).await {
+                Ok(answer) => answer?,
+                Err(_) => return Err(self.too_late(limit)),
+            },
+        };
         let headers: Vec<_> = answer
             .headers
             .iter()
@@ -81,6 +100,16 @@ impl<T: HttpOutput> Http<T> {
         let endpoint = self.sender.place();
         debug!(target: "output", instance = %cx.name, endpoint, status, bytes, "answered");
         Ok(self.output.judge(request, &response))
+    }
+
+    /// The request may have arrived.
+    fn too_late(&self, limit: Duration) -> Cause {
+        let text = format!(
+            "{}: no answer within {} s",
+            self.sender.place(),
+            limit.as_secs_f32()
+        );
+        Cause::ambiguous(CauseKind::Timeout, text)
     }
 }
 
@@ -162,6 +191,7 @@ fn cause(error: &HttpError) -> Cause {
 #[derive(Debug)]
 struct Tally {
     total: u32,
+    order: Order,
     done: RecordSet,
     refused: RecordSet,
     refusal: Option<Cause>,
@@ -170,25 +200,35 @@ struct Tally {
 }
 
 impl Tally {
-    /// Records that no request carries are refused: the encoder could make nothing of them.
-    fn new(requests: &[HttpRequest], total: u32) -> Self {
+    fn new(requests: &[HttpRequest], total: u32, order: Order) -> Self {
         let mut covered = RecordSet::none();
         for request in requests {
             add(&mut covered, &request.covers, total);
         }
-        let refused = covered.complement(total);
-        let count = refused.count(total);
-        let refusal = (count > 0).then(|| {
-            let text = format!("{count} records have nothing that could be sent");
-            Cause::new(CauseKind::Refused, text)
-        });
         Self {
             total,
+            order,
             done: RecordSet::none(),
-            refused,
-            refusal,
+            refused: covered.complement(total),
+            refusal: None,
             after: None,
             failure: None,
+        }
+    }
+
+    /// Records that no request carries are refused, but for those that `ask` says need none.
+    fn refuse_uncovered(&mut self, ask: impl FnOnce(&RecordSet) -> Uncovered) {
+        if self.refused.is_none() {
+            return;
+        }
+        let Uncovered { done, why } = ask(&self.refused);
+        add(&mut self.done, &done, self.total);
+        let left = self.refused.complement(self.total).union(&done);
+        self.refused = left.complement(self.total);
+        let count = self.refused.count(self.total);
+        if count > 0 {
+            let text = why.unwrap_or_else(|| format!("{count} records have nothing that could be sent"));
+            self.refusal = Some(Cause::new(CauseKind::Refused, text));
         }
     }
 
@@ -202,11 +242,11 @@ impl Tally {
                 add(&mut self.done, &taken, self.total);
                 if retry {
                     self.failure.get_or_insert(why);
-                } else {
-                    let failed = taken.union(&outside).complement(self.total);
-                    add(&mut self.refused, &failed, self.total);
-                    self.refusal.get_or_insert(why);
+                    return self.order == Order::Any;
                 }
+                let failed = taken.union(&outside).complement(self.total);
+                add(&mut self.refused, &failed, self.total);
+                self.refusal.get_or_insert(why);
             }
             Judgement::Refused(why) => {
                 add(&mut self.refused, covers, self.total);
@@ -263,6 +303,7 @@ mod tests {
             headers: Vec::new(),
             body: Bytes::new(),
             covers: RecordSet::range(from, to),
+            units: Vec::new(),
         };
         covers.iter().map(request).collect()
     }
@@ -273,8 +314,17 @@ mod tests {
 
     #[track_caller]
     fn check(covers: &[(u32, u32)], answers: Vec<Judgement>, want: &Outcome) {
+        check_in(Order::Any, covers, answers, want);
+    }
+
+    #[track_caller]
+    fn check_in(order: Order, covers: &[(u32, u32)], answers: Vec<Judgement>, want: &Outcome) {
         let requests = requests(covers);
-        let mut tally = Tally::new(&requests, 10);
+        let mut tally = Tally::new(&requests, 10, order);
+        tally.refuse_uncovered(|_| Uncovered {
+            done: RecordSet::range(8, 9),
+            why: None,
+        });
         for (request, answer) in requests.iter().zip(answers) {
             if !tally.take(&request.covers, answer) {
                 break;
@@ -325,6 +375,47 @@ mod tests {
                 refused: RecordSet::range(5, 10),
                 after: None,
                 why: why("one"),
+            },
+        );
+    }
+
+    /// Guarantees: in order, nothing behind a record that must be sent again goes out before it.
+    #[test]
+    fn what_failed_holds_back_the_rest_where_order_is_kept() {
+        let partial = || Judgement::Partial {
+            failed: RecordSet::range(1, 2),
+            retry: true,
+            why: why("one"),
+        };
+        let outcome = |done| Outcome::Retry {
+            done,
+            refused: RecordSet::none(),
+            after: None,
+            why: why("one"),
+        };
+        let covers = [(0, 5), (5, 10)];
+        let (first, all) = (
+            RecordSet::from_iter([0..1, 2..5]),
+            RecordSet::from_iter([0..1, 2..10]),
+        );
+        let answers = || vec![partial(), Judgement::Accepted];
+        check_in(Order::PerStream, &covers, answers(), &outcome(first));
+        check_in(Order::Any, &covers, answers(), &outcome(all));
+    }
+
+    #[test]
+    fn markers_need_no_request() {
+        check(
+            &[(0, 8), (9, 10)],
+            vec![Judgement::Accepted; 2],
+            &Outcome::Delivered,
+        );
+        check(
+            &[(0, 7)],
+            vec![Judgement::Accepted],
+            &Outcome::Discard {
+                records: RecordSet::from_iter([7..8, 9..10]),
+                why: Cause::new(CauseKind::Refused, "2 records have nothing that could be sent"),
             },
         );
     }

@@ -9,11 +9,16 @@ pub mod driver;
 mod payload;
 mod settings;
 mod squeeze;
+pub mod stream_records;
 mod wire;
 
 pub mod file;
+pub mod firehose;
 pub mod forward;
 pub mod http;
+pub mod kinesis;
+pub mod kinesis_firehose;
+pub mod kinesis_streams;
 pub mod null;
 pub mod stdout;
 pub mod tcp;
@@ -23,8 +28,12 @@ use firelane_core::OutputPlugin;
 /// Every output, by name.
 pub static OUTPUTS: &[&OutputPlugin] = &[
     &file::PLUGIN,
+    &firehose::PLUGIN,
     &forward::PLUGIN,
     &http::PLUGIN,
+    &kinesis::PLUGIN,
+    &kinesis_firehose::PLUGIN,
+    &kinesis_streams::PLUGIN,
     &null::PLUGIN,
     &stdout::PLUGIN,
     &tcp::PLUGIN,
