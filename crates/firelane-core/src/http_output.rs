@@ -21,6 +21,9 @@ pub struct HttpRequest {
     pub body: Bytes,
     /// Which records of the chunk it carries.
     pub covers: RecordSet,
+    /// The records in each entry of the body, where entries hold several and the destination answers for
+    /// each entry. Empty where an entry is a record, and where answers are for the whole request.
+    pub units: Vec<RecordSet>,
 }
 
 /// An answer.
@@ -61,6 +64,15 @@ pub enum Judgement {
     Refused(Cause),
 }
 
+/// What is to be said of records that no request covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uncovered {
+    /// Those that need no request and count as delivered: markers that are no records of anybody.
+    pub done: RecordSet,
+    /// Why the others are refused, for people; `None` for a general text.
+    pub why: Option<String>,
+}
+
 /// An output over HTTP.
 pub trait HttpOutput: Send + Sync + 'static {
     /// What it takes at once.
@@ -75,6 +87,18 @@ pub trait HttpOutput: Send + Sync + 'static {
     /// that no request covers are discarded as refused: nothing could be made of them. Group markers need not
     /// be covered.
     fn encode(&self, chunk: ChunkView<'_>) -> Vec<HttpRequest>;
+
+    /// What to say of `records` of a chunk, which no request covers; group markers are no records of anybody.
+    /// Asked only where there are any.
+    fn uncovered(&self, chunk: ChunkView<'_>, records: &RecordSet) -> Uncovered {
+        let mut done = RecordSet::none();
+        for (at, (_, event)) in (0..).zip(chunk.events()) {
+            if event.time.is_group_marker() && records.contains(at) {
+                done.insert(at);
+            }
+        }
+        Uncovered { done, why: None }
+    }
 
     /// What an answer means.
     fn judge(&self, request: &HttpRequest, response: &HttpResponse<'_>) -> Judgement;

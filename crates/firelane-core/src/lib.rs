@@ -23,7 +23,7 @@ pub use chunk::{Chunk, ChunkView, Part};
 pub use counts::{Counter, Dropped, FilterCounts, InputCounts, OutputCounts, Reason};
 pub use filter::{Fate, Filter, FilterCx};
 pub use firelane_buffer::{GroupKey as Group, Limits, Order};
-pub use http_output::{HttpOutput, HttpRequest, HttpResponse, Judgement};
+pub use http_output::{HttpOutput, HttpRequest, HttpResponse, Judgement, Uncovered};
 pub use ingest::{AckOn, Ingest, IngestError, Sink, Stream};
 pub use input::{Input, InputCx, InputError};
 pub use outcome::{Cause, CauseKind, Outcome};

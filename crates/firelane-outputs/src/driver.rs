@@ -2,17 +2,18 @@
 //! them.
 //!
 //! A request that got no answer, or "not now", ends the round: what was not sent yet waits for the retry too.
-//! Refused records never hold back the others. An answer that was lost after the whole request went out makes
-//! the retry ambiguous. Deadlines are the client's ([`HttpClient`]).
+//! Refused records never hold back the others. Where the output keeps an order ([`Order::PerStream`]), records
+//! that must be sent again hold back what follows them. An answer that was lost after the whole request went
+//! out makes the retry ambiguous. Deadlines are the client's ([`HttpClient`]), or shorter.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use firelane_core::{
     BoxFuture, Cause, CauseKind, Chunk, DeliverCx, GroupBy, HttpOutput, HttpRequest, HttpResponse, Judgement,
-    Limits, Outcome, Output,
+    Limits, Order, Outcome, Output, Uncovered,
 };
-use firelane_net::aws::{AwsClient, AwsError};
+use firelane_net::aws::{AwsClient, AwsError, Class, Failure};
 use firelane_net::{HeaderName, HeaderValue, HttpClient, HttpError, Method, Request, Response};
 use firelane_record::set::RecordSet;
 use tracing::debug;
@@ -21,6 +22,7 @@ use tracing::debug;
 pub struct Http<T> {
     output: Arc<T>,
     sender: Sender,
+    request_timeout: Option<Duration>,
 }
 
 /// How requests are sent.
@@ -36,6 +38,7 @@ impl<T: HttpOutput> Http<T> {
         Self {
             output: Arc::new(output),
             sender: Sender::Plain(client),
+            request_timeout: None,
         }
     }
 
@@ -44,7 +47,15 @@ impl<T: HttpOutput> Http<T> {
         Self {
             output: Arc::new(output),
             sender: Sender::Signed(client),
+            request_timeout: None,
         }
+    }
+
+    /// Longest time for a whole request, from the connection to the end of the answer.
+    #[must_use]
+    pub fn request_timeout(mut self, limit: Duration) -> Self {
+        self.request_timeout = Some(limit);
+        self
     }
 
     async fn send_all(&self, chunk: Chunk, cx: DeliverCx) -> Outcome {
@@ -52,7 +63,8 @@ impl<T: HttpOutput> Http<T> {
         let Some(requests) = cx.encode(&chunk, move |chunk| output.encode(chunk)).await else {
             return Outcome::retry(Cause::new(CauseKind::Panic, "the encoder panicked"));
         };
-        let mut tally = Tally::new(&requests, chunk.records(), || markers(&chunk));
+        let mut tally = Tally::new(&requests, chunk.records(), self.output.limits().order);
+        tally.refuse_uncovered(|records| self.output.uncovered(&chunk, records));
         for request in requests {
             let judgement = match self.send(&request, &cx).await {
                 Ok(judgement) => judgement,
@@ -66,7 +78,14 @@ impl<T: HttpOutput> Http<T> {
     }
 
     async fn send(&self, request: &HttpRequest, cx: &DeliverCx) -> Result<Judgement, Cause> {
-        let answer = self.sender.send(message(request)).await?;
+        let sending = self.sender.send(message(request));
+        let answer = match self.request_timeout {
+            None => sending.await?,
+            Some(limit) => match tokio::time::timeout(limit, sending).await {
+                Ok(answer) => answer?,
+                Err(_) => return Err(self.too_late(limit)),
+            },
+        };
         let headers: Vec<_> = answer
             .headers
             .iter()
@@ -80,7 +99,23 @@ impl<T: HttpOutput> Http<T> {
         let (status, bytes) = (answer.status, request.body.len());
         let endpoint = self.sender.place();
         debug!(target: "output", instance = %cx.name, endpoint, status, bytes, "answered");
-        Ok(self.output.judge(request, &response))
+        let judgement = self.output.judge(request, &response);
+        match (&self.sender, Failure::of(&answer)) {
+            (Sender::Signed(client), Some(failure)) if failure.class == Class::Denied => {
+                Ok(explained(judgement, &client.explain(&failure).await))
+            }
+            _ => Ok(judgement),
+        }
+    }
+
+    /// The request may have arrived.
+    fn too_late(&self, limit: Duration) -> Cause {
+        let text = format!(
+            "{}: no answer within {} s",
+            self.sender.place(),
+            limit.as_secs_f32()
+        );
+        Cause::ambiguous(CauseKind::Timeout, text)
     }
 }
 
@@ -112,6 +147,21 @@ impl<T: HttpOutput> Output for Http<T> {
     fn deliver(&self, chunk: Chunk, cx: DeliverCx) -> BoxFuture<'_, Outcome> {
         Box::pin(self.send_all(chunk, cx))
     }
+}
+
+/// A judgement with what to do about a denial.
+fn explained(mut judgement: Judgement, help: &str) -> Judgement {
+    match &mut judgement {
+        Judgement::Partial { why, .. }
+        | Judgement::Throttled { why, .. }
+        | Judgement::Unavailable(why)
+        | Judgement::Refused(why) => {
+            why.text.push_str("; ");
+            why.text.push_str(help);
+        }
+        Judgement::Accepted => {}
+    }
+    judgement
 }
 
 /// The request in the client's words. Header names and values that HTTP cannot carry were refused when the
@@ -162,6 +212,7 @@ fn cause(error: &HttpError) -> Cause {
 #[derive(Debug)]
 struct Tally {
     total: u32,
+    order: Order,
     done: RecordSet,
     refused: RecordSet,
     refusal: Option<Cause>,
@@ -170,32 +221,35 @@ struct Tally {
 }
 
 impl Tally {
-    /// Records that no request carries are refused: the encoder could make nothing of them. Group markers
-    /// are no records; `markers` is asked only where something is not carried.
-    fn new(requests: &[HttpRequest], total: u32, markers: impl FnOnce() -> RecordSet) -> Self {
-        let mut done = RecordSet::none();
+    fn new(requests: &[HttpRequest], total: u32, order: Order) -> Self {
         let mut covered = RecordSet::none();
         for request in requests {
             add(&mut covered, &request.covers, total);
         }
-        let mut refused = covered.complement(total);
-        if !refused.is_none() {
-            done = markers();
-            add(&mut covered, &done, total);
-            refused = covered.complement(total);
-        }
-        let count = refused.count(total);
-        let refusal = (count > 0).then(|| {
-            let text = format!("{count} records have nothing that could be sent");
-            Cause::new(CauseKind::Refused, text)
-        });
         Self {
             total,
-            done,
-            refused,
-            refusal,
+            order,
+            done: RecordSet::none(),
+            refused: covered.complement(total),
+            refusal: None,
             after: None,
             failure: None,
+        }
+    }
+
+    /// Records that no request carries are refused, but for those that `ask` says need none.
+    fn refuse_uncovered(&mut self, ask: impl FnOnce(&RecordSet) -> Uncovered) {
+        if self.refused.is_none() {
+            return;
+        }
+        let Uncovered { done, why } = ask(&self.refused);
+        add(&mut self.done, &done, self.total);
+        let left = self.refused.complement(self.total).union(&done);
+        self.refused = left.complement(self.total);
+        let count = self.refused.count(self.total);
+        if count > 0 {
+            let text = why.unwrap_or_else(|| format!("{count} records have nothing that could be sent"));
+            self.refusal = Some(Cause::new(CauseKind::Refused, text));
         }
     }
 
@@ -211,6 +265,7 @@ impl Tally {
                     self.refusal.get_or_insert(why);
                 } else {
                     self.failure.get_or_insert(why);
+                    return self.order == Order::Any;
                 }
             }
             Judgement::Refused(why) => {
@@ -247,15 +302,6 @@ impl Tally {
     }
 }
 
-fn markers(chunk: &Chunk) -> RecordSet {
-    let mut markers = RecordSet::none();
-    let marks = (0..)
-        .zip(chunk.events())
-        .filter(|(_, (_, event))| event.time.is_group_marker());
-    marks.for_each(|(at, _)| markers.insert(at));
-    markers
-}
-
 /// Adds `more`; a chunk may have as many requests as records, so each costs only what it covers.
 fn add(set: &mut RecordSet, more: &RecordSet, total: u32) {
     for (from, to, inside) in more.runs(0, total) {
@@ -277,6 +323,7 @@ mod tests {
             headers: Vec::new(),
             body: Bytes::new(),
             covers: RecordSet::range(from, to),
+            units: Vec::new(),
         };
         covers.iter().map(request).collect()
     }
@@ -287,8 +334,17 @@ mod tests {
 
     #[track_caller]
     fn check(covers: &[(u32, u32)], answers: Vec<Judgement>, want: &Outcome) {
+        check_in(Order::Any, covers, answers, want);
+    }
+
+    #[track_caller]
+    fn check_in(order: Order, covers: &[(u32, u32)], answers: Vec<Judgement>, want: &Outcome) {
         let requests = requests(covers);
-        let mut tally = Tally::new(&requests, 10, RecordSet::none);
+        let mut tally = Tally::new(&requests, 10, order);
+        tally.refuse_uncovered(|_| Uncovered {
+            done: RecordSet::range(8, 9),
+            why: None,
+        });
         for (request, answer) in requests.iter().zip(answers) {
             if !tally.take(&request.covers, answer) {
                 break;
@@ -339,6 +395,47 @@ mod tests {
                 refused: RecordSet::range(2, 3).union(&RecordSet::range(5, 10)),
                 after: None,
                 why: why("one"),
+            },
+        );
+    }
+
+    /// Guarantees: in order, nothing behind a record that must be sent again goes out before it.
+    #[test]
+    fn what_failed_holds_back_the_rest_where_order_is_kept() {
+        let partial = || Judgement::Partial {
+            again: RecordSet::range(1, 2),
+            refused: RecordSet::none(),
+            why: why("one"),
+        };
+        let outcome = |done| Outcome::Retry {
+            done,
+            refused: RecordSet::none(),
+            after: None,
+            why: why("one"),
+        };
+        let covers = [(0, 5), (5, 10)];
+        let (first, all) = (
+            RecordSet::from_iter([0..1, 2..5]),
+            RecordSet::from_iter([0..1, 2..10]),
+        );
+        let answers = || vec![partial(), Judgement::Accepted];
+        check_in(Order::PerStream, &covers, answers(), &outcome(first));
+        check_in(Order::Any, &covers, answers(), &outcome(all));
+    }
+
+    #[test]
+    fn markers_need_no_request() {
+        check(
+            &[(0, 8), (9, 10)],
+            vec![Judgement::Accepted; 2],
+            &Outcome::Delivered,
+        );
+        check(
+            &[(0, 7)],
+            vec![Judgement::Accepted],
+            &Outcome::Discard {
+                records: RecordSet::from_iter([7..8, 9..10]),
+                why: Cause::new(CauseKind::Refused, "2 records have nothing that could be sent"),
             },
         );
     }

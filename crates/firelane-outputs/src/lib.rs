@@ -9,12 +9,17 @@ pub mod driver;
 mod payload;
 mod settings;
 mod squeeze;
+pub mod stream_records;
 mod wire;
 
 pub mod elasticsearch;
 pub mod file;
+pub mod firehose;
 pub mod forward;
 pub mod http;
+pub mod kinesis;
+pub mod kinesis_firehose;
+pub mod kinesis_streams;
 pub mod null;
 pub mod stdout;
 pub mod tcp;
@@ -25,8 +30,12 @@ use firelane_core::OutputPlugin;
 pub static OUTPUTS: &[&OutputPlugin] = &[
     &elasticsearch::ES,
     &file::PLUGIN,
+    &firehose::PLUGIN,
     &forward::PLUGIN,
     &http::PLUGIN,
+    &kinesis::PLUGIN,
+    &kinesis_firehose::PLUGIN,
+    &kinesis_streams::PLUGIN,
     &null::PLUGIN,
     &elasticsearch::OPENSEARCH,
     &stdout::PLUGIN,

@@ -120,6 +120,7 @@ impl Encoder {
             headers,
             body,
             covers,
+            units: Vec::new(),
         }]
     }
 

@@ -148,6 +148,7 @@ mod tests {
             headers: Vec::new(),
             body: Bytes::new(),
             covers,
+            units: Vec::new(),
         };
         let response = HttpResponse {
             status,

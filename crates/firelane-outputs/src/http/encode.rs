@@ -108,6 +108,7 @@ impl Encoder {
             headers: self.headers.all(tag, content_type, coding, own),
             body,
             covers,
+            units: Vec::new(),
         }
     }
 }

@@ -75,6 +75,8 @@ impl Plugin<'_> {
         match (self.kind, self.name) {
             ("input", "tail") => &[("path", "app.log")],
             ("input", _) => &[],
+            ("output", "firehose" | "kinesis_firehose") => &[("match", "*"), ("delivery_stream", "app")],
+            ("output", "kinesis" | "kinesis_streams") => &[("match", "*"), ("stream", "app")],
             ("filter", "parser") => &[("match", "*"), ("key_name", "log"), ("parser", "json")],
             _ => &[("match", "*")],
         }
@@ -129,6 +131,8 @@ fn beside(key: &str) -> &'static [(&'static str, &'static str)] {
         "delimiter" | "label_delimiter" => &[("format", "ltsv")],
         "csv_column_names" => &[("format", "csv")],
         "template" => &[("format", "template")],
+        "external_id" => &[("role_arn", "arn:aws:iam::123456789012:role/logs")],
+        "time_key_format" => &[("time_key", "time")],
         _ => &[],
     }
 }
