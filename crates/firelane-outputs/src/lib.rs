@@ -11,6 +11,7 @@ mod settings;
 mod squeeze;
 mod wire;
 
+pub mod cloudwatch_logs;
 pub mod file;
 pub mod forward;
 pub mod http;
@@ -22,6 +23,8 @@ use firelane_core::OutputPlugin;
 
 /// Every output, by name.
 pub static OUTPUTS: &[&OutputPlugin] = &[
+    &cloudwatch_logs::GO_PLUGIN,
+    &cloudwatch_logs::PLUGIN,
     &file::PLUGIN,
     &forward::PLUGIN,
     &http::PLUGIN,
