@@ -372,3 +372,215 @@ fn uuid() -> String {
     let hex = format!("{bits:032x}");
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use firelane_core::Part;
+    use firelane_record::{Records, RecordsBuf, Timestamp, json};
+
+    const ARN: &str = "arn:aws:ecs:us-east-1:1:task/demo/0f1e";
+
+    fn chunk(tag: &str, record: &str) -> Chunk {
+        let mut buf = RecordsBuf::default();
+        let mut raw = Vec::new();
+        json::to_msgpack(record.as_bytes(), &mut raw).unwrap();
+        buf.push(Timestamp::default(), None, &raw);
+        let tag = Tag::new(tag).unwrap();
+        let records: Records = buf.take();
+        Chunk::new(vec![Part { tag, records }])
+    }
+
+    fn name(kind: Kind, text: &str, prefix: bool) -> Name {
+        let default = match kind {
+            Kind::Group => "default-group",
+            Kind::Stream => "/default-stream",
+        };
+        Name::parse(kind, text, prefix, default).unwrap()
+    }
+
+    fn template(text: &str) -> Option<Template> {
+        Some(Template::parse(text).unwrap())
+    }
+
+    /// The name for a record, in a task and outside of one.
+    fn names_of(name: &Name, tag: &str, record: &str) -> [String; 2] {
+        let task = Task {
+            cluster: "demo".to_owned(),
+            arn: ARN.to_owned(),
+        };
+        let chunk = chunk(tag, record);
+        let (tag, event) = chunk.events().next().unwrap();
+        [Some(&task), None].map(|task| {
+            let mut out = Vec::new();
+            name.write(tag, &event, Some(Facts { uuid: "u-1", task }), &mut out);
+            name.kind.finish(&out)
+        })
+    }
+
+    #[track_caller]
+    fn check(kind: Kind, text: &str, record: &str, want: &str) {
+        assert_eq!(
+            names_of(&name(kind, text, false), "app.web:1", record)[0],
+            want,
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn variables_stand_for_tag_record_and_task() {
+        use Kind::{Group, Stream};
+        let record = r#"{"k":"v:1","n":7,"ok":true,"f":1.5,"m":{"a":{"b":"deep"}},"e":"","z":null,"l":[1]}"#;
+        check(Group, "/plain", record, "/plain");
+        check(Group, "/x/$(tag)", record, "/x/app.web.1");
+        check(Stream, "$(tag[1])-$(tag[0])", record, "web.1-app");
+        check(Stream, "$(tag[2])", record, "/default-stream");
+        check(Stream, "a $(k) b", record, "a v.1 b");
+        check(Stream, "$(n)$(ok)", record, "7true");
+        check(Group, "g/$(m['a']['b'])", record, "g/deep");
+        for missing in ["$(m)", "$(m['a'])", "$(m['x'])", "$(none)", "$(z)", "$(l)"] {
+            check(Group, &format!("g/{missing}"), record, "default-group");
+        }
+        check(Stream, "$(e)", record, "/default-stream");
+        check(Stream, "x$(e)", record, "x");
+        check(
+            Group,
+            "$(ecs_cluster)/$(ecs_task_id)/$(uuid)",
+            record,
+            "demo/0f1e/u-1",
+        );
+        check(
+            Group,
+            "$(ecs_task_arn)",
+            record,
+            "arn.aws.ecs.us-east-1.1.task/demo/0f1e",
+        );
+        let outside = names_of(&name(Stream, "$(ecs_task_id)", false), "t", "{}");
+        assert_eq!(outside, ["0f1e", "/default-stream"]);
+    }
+
+    #[test]
+    fn names_hold_only_what_the_service_takes() {
+        let stream = name(Kind::Stream, "p/", true);
+        assert_eq!(names_of(&stream, "a:b*c\n", "{}")[0], "p/a.b.c.");
+        assert_eq!(names_of(&stream, "", "{}")[0], "p/");
+        let long = "é".repeat(600);
+        let cut = names_of(&stream, &long, "{}")[0].clone();
+        assert_eq!(cut, format!("p/{}", "é".repeat(LEN_MAX - 2)));
+        let group = name(Kind::Group, "$(tag)", false);
+        assert_eq!(names_of(&group, "é b#", "{}")[0], "...b#");
+    }
+
+    #[test]
+    fn a_template_goes_first_and_gives_way_as_a_whole() {
+        let named = name(Kind::Stream, "fb-", true).with_template(template("$svc['name'].$source"));
+        let record = r#"{"svc":{"name":"we:b"},"source":"stdout"}"#;
+        assert_eq!(names_of(&named, "t", record)[0], "we.b.stdout");
+        assert_eq!(names_of(&named, "t", r#"{"source":"stdout"}"#)[0], "fb-t");
+        assert_eq!(
+            names_of(&named, "t", r#"{"svc":{"name":""},"source":""}"#)[0],
+            "."
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_a_name_is_refused() {
+        for (kind, text, want) in [
+            (
+                Kind::Group,
+                "a b",
+                "' ' cannot be in the name: letters, digits and `_/.#-` only",
+            ),
+            (
+                Kind::Group,
+                "gé",
+                "'é' cannot be in the name: letters, digits and `_/.#-` only",
+            ),
+            (
+                Kind::Group,
+                "$svc",
+                "'$' cannot be in the name: letters, digits and `_/.#-` only",
+            ),
+            (
+                Kind::Stream,
+                "a:b",
+                "':' cannot be in the name: no colons, asterisks or control characters",
+            ),
+            (
+                Kind::Stream,
+                "$(tag",
+                "a variable that begins with `$(` ends with `)`",
+            ),
+            (Kind::Stream, "$()", "`$()` names nothing"),
+            (
+                Kind::Stream,
+                "$(tag[x])",
+                "`$(tag[x])`: a part of the tag is written `$(tag[0])`",
+            ),
+        ] {
+            assert_eq!(Name::parse(kind, text, false, "").unwrap_err(), want);
+        }
+        assert!(Name::parse(Kind::Stream, &"x".repeat(513), false, "").is_err());
+        assert!(Name::parse(Kind::Stream, "$(a['b)", false, "").is_err());
+    }
+
+    #[test]
+    fn grouping_is_as_coarse_as_the_names_allow() {
+        let of = |group: Name, stream: Name| Names::new(group, stream, TaskSource::new(None)).group_by();
+        let group = || name(Kind::Group, "g", false);
+        let stream = |text, prefix| name(Kind::Stream, text, prefix);
+        assert_eq!(of(group(), stream("s-$(ecs_task_id)", false)), GroupBy::All);
+        assert_eq!(of(group(), stream("s", true)), GroupBy::Tag);
+        assert_eq!(of(group(), stream("$(tag[1])", false)), GroupBy::Tag);
+        assert_eq!(of(group(), stream("$(k)", false)), GroupBy::Record);
+        assert_eq!(
+            of(group().with_template(template("$k")), stream("s", false)),
+            GroupBy::Record
+        );
+        assert_eq!(
+            of(group().with_template(template("$TAG[1]")), stream("s", false)),
+            GroupBy::Tag
+        );
+    }
+
+    #[test]
+    fn keys_differ_where_names_do() {
+        let stream = name(Kind::Stream, "$(a)$(ecs_cluster)$(b)", false);
+        let names = Names::new(name(Kind::Group, "g$(b)", false), stream, TaskSource::new(None));
+        let key = |record: &str| {
+            let chunk = chunk("t", record);
+            let (tag, event) = chunk.events().next().unwrap();
+            names.key(tag, &event)
+        };
+        let keys = [
+            key(r#"{"a":"x","b":"y"}"#),
+            key(r#"{"a":"xy","b":""}"#),
+            key(r#"{"a":"x\u0001","b":"y"}"#),
+            key(r#"{"a":"x"}"#),
+        ];
+        for (at, one) in keys.iter().enumerate() {
+            assert!(keys[at + 1..].iter().all(|other| other != one), "{one:?}");
+        }
+        assert_eq!(key(r#"{"a":"x","b":"y","c":1}"#), keys[0]);
+    }
+
+    #[tokio::test]
+    async fn a_run_has_one_uuid() {
+        let names = Names::new(
+            name(Kind::Group, "g", false),
+            name(Kind::Stream, "$(uuid)", false),
+            TaskSource::new(None),
+        );
+        let of = async |tag: &str| names.of(&chunk(tag, "{}"), "x").await.unwrap().unwrap().stream;
+        let one = of("a").await;
+        assert_eq!(of("b").await, one);
+        assert_ne!(uuid(), one);
+        let parts: Vec<_> = one.split('-').map(str::len).collect();
+        assert_eq!(parts, [8, 4, 4, 4, 12], "{one}");
+        assert_eq!(
+            (&one[14..15], "89ab".contains(&one[19..20])),
+            ("4", true),
+            "{one}"
+        );
+    }
+}
