@@ -15,6 +15,7 @@ use firelane_core::Chunk;
 use firelane_record::Timestamp;
 use firelane_record::json::{DateFormat, JsonOptions};
 
+use super::direct::Direct;
 use super::message::{Message, Messages, cut};
 use super::names::Place;
 
@@ -29,8 +30,8 @@ pub(super) const MESSAGE_MAX: usize = 1_000_000;
 /// The times of a request lie in less than this, in milliseconds.
 pub(super) const SPAN_MAX: i64 = 24 * 3600 * 1000;
 
-/// Room for an event's text beside its message: `{"timestamp":…,"message":""},`.
-const EVENT_TEXT: usize = 48;
+/// Room for an event's text beside its record's: `{"timestamp":…,"message":""},` and some escapes.
+const EVENT_TEXT: usize = 64;
 const CLOSE: &[u8] = b"]}";
 
 /// One request.
@@ -66,9 +67,14 @@ struct Entry<'a> {
 pub(super) fn plan(messages: &Messages, place: &Place, chunk: &Chunk) -> Plan {
     let mut plan = Plan::default();
     let entries = entries(chunk, &mut plan);
-    let mut packer = Packer::new(place, chunk.bytes());
+    let mut packer = Packer::new(place, chunk);
     let mut scratch = Vec::new();
+    let mut direct = Direct::default();
     for entry in &entries {
+        let write = |out: &mut Vec<u8>| direct.write(messages, entry.body, out);
+        if messages.log_key.is_none() && packer.add_direct(entry.time, entry.index, write) {
+            continue;
+        }
         match messages.of(entry.body, &mut scratch) {
             Message::Text(text) => packer.add(entry.time, text, entry.index),
             Message::Blank => plan.blank.push(entry.index),
@@ -119,7 +125,7 @@ struct Packer {
 }
 
 impl Packer {
-    fn new(place: &Place, chunk_bytes: usize) -> Self {
+    fn new(place: &Place, chunk: &Chunk) -> Self {
         let escape = JsonOptions::new(false);
         let mut head = b"{\"logGroupName\":".to_vec();
         escape.encode_str(place.group.as_bytes(), &mut head);
@@ -128,7 +134,7 @@ impl Packer {
         head.extend_from_slice(b",\"logEvents\":[");
         Self {
             head,
-            estimate: chunk_bytes + chunk_bytes / 4,
+            estimate: chunk.bytes() + chunk.bytes() / 4 + chunk.records() as usize * EVENT_TEXT,
             puts: Vec::new(),
             body: Vec::new(),
             records: Vec::new(),
@@ -152,23 +158,65 @@ impl Packer {
 
     fn event(&mut self, time: Timestamp, text: &[u8], record: u32, is_part: bool) {
         let cost = text.len() + EVENT_OVERHEAD;
-        if !self.records.is_empty() {
-            let is_full = self.records.len() >= EVENTS_MAX
-                || self.counted + cost > BYTES_MAX
-                || time.millis() - self.first >= SPAN_MAX;
-            if is_full {
-                self.close(is_part);
-            }
+        if self.is_full(time, cost) {
+            self.close(is_part);
         }
+        self.begin(time, text.len());
+        self.escape.escape(text, &mut self.body);
+        self.end(record, cost);
+    }
+
+    /// Adds an event whose message `write` appends, already escaped; it gives the message's length. False,
+    /// and nothing is added, where it cannot, or where the message is too long for one event.
+    fn add_direct(
+        &mut self,
+        time: Timestamp,
+        record: u32,
+        write: impl FnOnce(&mut Vec<u8>) -> Option<usize>,
+    ) -> bool {
+        if self.is_full(time, 0) {
+            self.close(false);
+        }
+        let mark = self.body.len();
+        self.begin(time, 0);
+        let Some(len) = write(&mut self.body).filter(|&len| len <= MESSAGE_MAX) else {
+            self.body.truncate(mark);
+            return false;
+        };
+        let cost = len + EVENT_OVERHEAD;
+        if self.is_full(time, cost) {
+            // It stands behind a comma at the end of a request that has no room for it.
+            let event = self.body.split_off(mark);
+            self.close(false);
+            self.open(time.millis(), event.len());
+            self.body.extend_from_slice(&event[1..]);
+        }
+        self.end(record, cost);
+        true
+    }
+
+    /// Whether there is an open request, and an event of that time and size does not fit into it.
+    fn is_full(&self, time: Timestamp, cost: usize) -> bool {
+        !self.records.is_empty()
+            && (self.records.len() >= EVENTS_MAX
+                || self.counted + cost > BYTES_MAX
+                || time.millis() - self.first >= SPAN_MAX)
+    }
+
+    /// Writes an event up to its message, in a new request where none is open.
+    fn begin(&mut self, time: Timestamp, needs: usize) {
         if self.records.is_empty() {
-            self.open(time.millis(), text.len());
+            self.open(time.millis(), needs);
         } else {
             self.body.push(b',');
         }
         self.body.extend_from_slice(b"{\"timestamp\":");
         DateFormat::EpochMs.write(&mut self.body, time);
         self.body.extend_from_slice(b",\"message\":\"");
-        self.escape.escape(text, &mut self.body);
+    }
+
+    /// Ends an event.
+    fn end(&mut self, record: u32, cost: usize) {
         self.body.extend_from_slice(b"\"}");
         self.counted += cost;
         self.records.push(record);
@@ -176,7 +224,8 @@ impl Packer {
 
     fn open(&mut self, millis: i64, needs: usize) {
         self.first = millis;
-        let likely = self.estimate.min(BYTES_MAX + BYTES_MAX / 8).max(needs);
+        self.body.clear();
+        let likely = self.estimate.min(BYTES_MAX + BYTES_MAX / 4).max(needs);
         self.body.reserve_exact(self.head.len() + likely + EVENT_TEXT);
         self.body.extend_from_slice(&self.head);
     }

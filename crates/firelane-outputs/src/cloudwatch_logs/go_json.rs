@@ -129,51 +129,74 @@ fn float(n: f64, plain: &dyn std::fmt::Display, exponent: &dyn std::fmt::LowerEx
     out.extend_from_slice(plain.to_string().as_bytes());
 }
 
-/// What becomes of an ASCII byte: 0 stays, 1 is `\u00XX`, anything else stands behind a backslash.
-const ESCAPES: [u8; 128] = {
-    let mut table = [0; 128];
-    let mut byte = 0;
-    while byte < 0x20 {
-        table[byte] = 1;
-        byte += 1;
+/// Whether a byte cannot be copied as it is. The signed comparison takes controls and non-ASCII in one.
+#[inline]
+fn special(byte: u8) -> bool {
+    ((byte as i8) < 0x20)
+        | (byte == b'"')
+        | (byte == b'\\')
+        | (byte == b'<')
+        | (byte == b'>')
+        | (byte == b'&')
+}
+
+/// How many bytes at the start can be copied as they are.
+#[inline]
+fn clean_len(text: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(block) = text.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
+        // Branch-free, so that the compiler makes vector compares of it.
+        if block.iter().fold(0, |any, &byte| any | u8::from(special(byte))) != 0 {
+            break;
+        }
+        at += 16;
     }
-    table[b'"' as usize] = b'"';
-    table[b'\\' as usize] = b'\\';
-    table[b'\n' as usize] = b'n';
-    table[b'\r' as usize] = b'r';
-    table[b'\t' as usize] = b't';
-    table[b'<' as usize] = 1;
-    table[b'>' as usize] = 1;
-    table[b'&' as usize] = 1;
-    table
-};
+    let rest = text.get(at..).unwrap_or_default();
+    at + rest.iter().position(|&byte| special(byte)).unwrap_or(rest.len())
+}
 
 /// Appends the inside of a string.
-fn escape(text: &[u8], out: &mut Vec<u8>) {
+#[inline]
+pub(super) fn escape(text: &[u8], out: &mut Vec<u8>) {
+    let clean = clean_len(text);
+    if clean == text.len() {
+        out.extend_from_slice(text);
+    } else {
+        mixed(text, clean, out);
+    }
+}
+
+fn mixed(text: &[u8], mut clean: usize, out: &mut Vec<u8>) {
     let mut rest = text;
     loop {
-        let stays = |&byte: &u8| ESCAPES.get(usize::from(byte)).is_some_and(|&escape| escape == 0);
-        let clean = rest.iter().position(|byte| !stays(byte)).unwrap_or(rest.len());
         let (run, behind) = rest.split_at(clean);
         out.extend_from_slice(run);
         let Some(&byte) = behind.first() else { return };
-        rest = match ESCAPES.get(usize::from(byte)) {
-            Some(1) => {
-                let hex = |nibble: u8| b"0123456789abcdef"[usize::from(nibble & 0xf)];
-                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', hex(byte >> 4), hex(byte)]);
-                &behind[1..]
-            }
-            Some(&short) => {
-                out.extend_from_slice(&[b'\\', short]);
-                &behind[1..]
-            }
-            None => {
-                let end = behind.iter().position(u8::is_ascii).unwrap_or(behind.len());
-                beyond_ascii(&behind[..end], out);
-                &behind[end..]
-            }
+        let used = if byte < 0x80 {
+            ascii(byte, out);
+            1
+        } else {
+            let end = behind.iter().position(u8::is_ascii).unwrap_or(behind.len());
+            beyond_ascii(&behind[..end], out);
+            end
         };
+        rest = &behind[used..];
+        clean = clean_len(rest);
     }
+}
+
+fn ascii(byte: u8, out: &mut Vec<u8>) {
+    let short = match byte {
+        b'"' | b'\\' => byte,
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        _ => {
+            let hex = |nibble: u8| b"0123456789abcdef"[usize::from(nibble & 0xf)];
+            return out.extend_from_slice(&[b'\\', b'u', b'0', b'0', hex(byte >> 4), hex(byte)]);
+        }
+    };
+    out.extend_from_slice(&[b'\\', short]);
 }
 
 /// A run of bytes from 0x80 on. The two line separators are escaped: JavaScript takes them for line ends.

@@ -74,10 +74,20 @@ impl Messages {
         }
     }
 
-    fn value(&self, raw: &[u8], out: &mut Vec<u8>) {
+    /// Appends a raw value as JSON.
+    pub(super) fn value(&self, raw: &[u8], out: &mut Vec<u8>) {
         match self.dialect {
             Dialect::FluentBit => self.json.encode_value(raw, out),
             Dialect::Go => go_json::write(raw, out),
+        }
+    }
+
+    /// Appends the inside of a JSON string.
+    #[inline]
+    pub(super) fn escape(&self, text: &[u8], out: &mut Vec<u8>) {
+        match self.dialect {
+            Dialect::FluentBit => self.json.escape(text, out),
+            Dialect::Go => go_json::escape(text, out),
         }
     }
 

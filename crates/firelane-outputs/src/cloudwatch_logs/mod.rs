@@ -25,6 +25,7 @@
 
 mod api;
 mod config;
+mod direct;
 mod encode;
 mod go_json;
 mod message;
