@@ -12,6 +12,7 @@ mod squeeze;
 pub mod stream_records;
 mod wire;
 
+pub mod cloudwatch_logs;
 pub mod elasticsearch;
 pub mod file;
 pub mod firehose;
@@ -28,6 +29,8 @@ use firelane_core::OutputPlugin;
 
 /// Every output, by name.
 pub static OUTPUTS: &[&OutputPlugin] = &[
+    &cloudwatch_logs::GO_PLUGIN,
+    &cloudwatch_logs::PLUGIN,
     &elasticsearch::ES,
     &file::PLUGIN,
     &firehose::PLUGIN,
