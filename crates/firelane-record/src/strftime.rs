@@ -1,8 +1,8 @@
 //! Times as text by `strftime` patterns: UTC, C locale, with the fractions that log routers add.
 //!
-//! Known: `%a %A %b %B %C %c %D %d %e %F %g %G %H %h %I %j %k %l %M %m %n %P %p %R %r %S %s %T %t %U %u %V %W %w
-//! %X %x %Y %y %Z %z %%`, and of fractions what [`Fractions`] says. Anything else prints as it is written, as
-//! glibc does.
+//! Known: `%a %A %b %B %C %c %D %d %e %F %g %G %H %h %I %j %k %l %M %m %n %P %p %R %r %S %s %T %t %U %u
+//! %V %W %w %X %x %Y %y %Z %z %%`, and of fractions what [`Fractions`] says. Anything else prints as it
+//! is written, as glibc does.
 
 use crate::Timestamp;
 use crate::json::date::civil;

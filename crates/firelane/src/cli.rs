@@ -77,8 +77,9 @@ enum Command {
         #[command(subcommand)]
         command: Buffer,
     },
-    /// Prepare a router in an ECS task as the init process of AWS's images does: the task's metadata become variables,
-    /// files of S3 that the environment names (`aws_fluent_bit_init_s3_1` …) are included.
+    /// Prepare a router in an ECS task as the init process of AWS's images does: the task's metadata
+    /// become variables, files of S3 that the environment names (`aws_fluent_bit_init_s3_1` …) are
+    /// included.
     EcsInit(EcsInit),
     /// Ask a running router whether all is well; for health checks inside the image.
     Health {
@@ -114,8 +115,8 @@ struct Router {
     /// Configuration file, classic or YAML (by its ending).
     #[arg(short, long, conflicts_with = "task")]
     config: Option<PathBuf>,
-    /// Task definition or template: run what ECS would generate for it, with its secrets and its file in S3 fetched by
-    /// your credentials.
+    /// Task definition or template: run what ECS would generate for it, with its secrets and its file in
+    /// S3 fetched by your credentials.
     #[arg(long, value_name = "FILE")]
     task: Option<PathBuf>,
     #[command(flatten)]

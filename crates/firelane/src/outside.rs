@@ -1,6 +1,7 @@
-//! The files and variables of a configuration, with what lies outside of this machine: `@INCLUDE s3://bucket/key` (or
-//! the object's ARN), `${secret:NAME}` (Secrets Manager, or the ARN of a secret or parameter) and `${ssm:NAME}`
-//! (Parameter Store); and what a task definition brings along (`firelane router --task`).
+//! The files and variables of a configuration, with what lies outside of this machine: `@INCLUDE
+//! s3://bucket/key` (or the object's ARN), `${secret:NAME}` (Secrets Manager, or the ARN of a secret or
+//! parameter) and `${ssm:NAME}` (Parameter Store); and what a task definition brings along (`firelane
+//! router --task`).
 //!
 //! Each is fetched once for a start or a reload. `firelane check` fetches nothing.
 

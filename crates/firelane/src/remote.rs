@@ -1,5 +1,5 @@
-//! What commands fetch from outside before a router runs: pages, objects of S3, secrets. Each call blocks, has a
-//! deadline, and may be made from any thread.
+//! What commands fetch from outside before a router runs: pages, objects of S3, secrets. Each call
+//! blocks, has a deadline, and may be made from any thread.
 
 use std::future::Future;
 use std::time::Duration;
@@ -103,7 +103,8 @@ pub(crate) fn parameter(name: &str) -> Result<String, String> {
     values.pop().ok_or_else(|| format!("{name}: no value"))
 }
 
-/// Asks up to three times, a second apart: at the start of a task credentials and network may be a moment late.
+/// Asks up to three times, a second apart: at the start of a task credentials and network may be a moment
+/// late.
 async fn persistent<T, F: Future<Output = Result<T, String>>>(ask: impl Fn() -> F) -> Result<T, String> {
     for _ in 1..TRIES {
         if let Ok(found) = ask().await {

@@ -177,8 +177,8 @@ impl AwsClient {
         }
     }
 
-    /// What to do about a denial, in a sentence: who may not do what, and the statement that is missing. Asks STS who we are
-    /// where the service did not say.
+    /// What to do about a denial, in a sentence: who may not do what, and the statement that is missing.
+    /// Asks STS who we are where the service did not say.
     pub async fn explain(&self, failure: &Failure) -> String {
         let mut denial = Denial::read(&failure.message);
         if denial.caller.is_none() {
@@ -331,8 +331,8 @@ fn ahead(date: &str, now: SystemTime) -> Option<i64> {
     Some(date.secs() - DateTime::from(now).secs())
 }
 
-/// `AWS_ENDPOINT_URL_<SERVICE>`, then `AWS_ENDPOINT_URL`, unless `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` is true
-/// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>).
+/// `AWS_ENDPOINT_URL_<SERVICE>`, then `AWS_ENDPOINT_URL`, unless `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` is
+/// true (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>).
 fn endpoint_of_env(service: &str, env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
     if service.is_empty() || env("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_some_and(|on| on == "true") {
         return None;
@@ -342,7 +342,8 @@ fn endpoint_of_env(service: &str, env: &dyn Fn(&str) -> Option<String>) -> Optio
         .filter(|url| !url.is_empty())
 }
 
-/// The `User-Agent` of Fluent Bit: `base`, and where it runs (`FLB_AWS_USER_AGENT`, else ECS by its metadata).
+/// The `User-Agent` of Fluent Bit: `base`, and where it runs (`FLB_AWS_USER_AGENT`, else ECS by its
+/// metadata).
 pub fn user_agent(base: &str, env: &dyn Fn(&str) -> Option<String>) -> String {
     let given = env("FLB_AWS_USER_AGENT").filter(|given| !given.is_empty() && given != "none");
     let place = given.or_else(|| env("ECS_CONTAINER_METADATA_URI_V4").map(|_| "ecs".to_owned()));

@@ -1,9 +1,9 @@
-//! Credentials: found by the official chain, shared by everybody in the process who wants the same ones, renewed ahead of
-//! their end.
+//! Credentials: found by the official chain, shared by everybody in the process who wants the same ones,
+//! renewed ahead of their end.
 //!
-//! Deliveries never wait for a renewal that is not needed yet: old credentials that still hold are given while one task
-//! fetches new ones. Those who must wait share one fetch. A failure is remembered for a moment, so that many chunks do not
-//! ask a server that is down, each for itself.
+//! Deliveries never wait for a renewal that is not needed yet: old credentials that still hold are given
+//! while one task fetches new ones. Those who must wait share one fetch. A failure is remembered for a
+//! moment, so that many chunks do not ask a server that is down, each for itself.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

@@ -1,6 +1,7 @@
-//! `firelane router --task FILE`: the router of a task definition, as ECS would start it. The configuration is the one
-//! that ECS generates; what ECS's agent would fetch for the router (its file in S3, the values of `secretOptions`) is
-//! fetched here, with the credentials of the caller, on any launch type and on none.
+//! `firelane router --task FILE`: the router of a task definition, as ECS would start it. The
+//! configuration is the one that ECS generates; what ECS's agent would fetch for the router (its file in
+//! S3, the values of `secretOptions`) is fetched here, with the credentials of the caller, on any launch
+//! type and on none.
 
 use std::path::{Path, PathBuf};
 
@@ -56,7 +57,8 @@ fn fetch(fetched: &plan::Fetched, given: &mut Given) -> Result<(), String> {
             let value = remote::parameter(&fetched.from)?;
             given.env.insert(fetched.to.clone(), value);
         }
-        // A file of variables, or of the init process: not the agent's business for the router's configuration.
+        // A file of variables, or of the init process: not the agent's business for the router's
+        // configuration.
         _ if !fetched.to.starts_with('/') => {}
         _ => {
             let (bucket, key) = object(&fetched.from).ok_or("it is no ARN of an object")?;

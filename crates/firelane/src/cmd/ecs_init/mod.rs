@@ -1,14 +1,14 @@
 //! `firelane ecs-init`: what the init process of AWS's `init` images does before the router starts
 //! (reference: aws-for-fluent-bit, use case "init process for Fluent Bit on ECS").
 //!
-//! The task's metadata become variables, files of S3 and of mounts that the environment names are included beside the
-//! main configuration, files of parsers become `-R` options. Written are `fluent-bit-init.conf` and
-//! `invoke_fluent_bit.sh`; in our image there is no shell, so the router is started at once, with the same variables
-//! and arguments ([`entrypoint`]).
+//! The task's metadata become variables, files of S3 and of mounts that the environment names are
+//! included beside the main configuration, files of parsers become `-R` options. Written are
+//! `fluent-bit-init.conf` and `invoke_fluent_bit.sh`; in our image there is no shell, so the router is
+//! started at once, with the same variables and arguments ([`entrypoint`]).
 //!
-//! Better than the original: the number in a variable's name is the order; files of equal names do not overwrite each
-//! other; a file of parsers and other sections is both; all mistakes are told at once, and a failure ends with an exit
-//! code.
+//! Better than the original: the number in a variable's name is the order; files of equal names do not
+//! overwrite each other; a file of parsers and other sections is both; all mistakes are told at once, and
+//! a failure ends with an exit code.
 
 mod metadata;
 mod plan;
@@ -192,7 +192,8 @@ fn fetch(wanted: &Wanted, at: usize, folder: &Path, region: Option<&str>) -> Res
     Ok(path)
 }
 
-/// What of a file is included, and what is a file of parsers: the file itself, or a part of it beside the copy.
+/// What of a file is included, and what is a file of parsers: the file itself, or a part of it beside the
+/// copy.
 fn parts(wanted: &Wanted, path: &Path) -> Result<(Option<PathBuf>, Option<PathBuf>), Failure> {
     let unreadable = |error: std::io::Error| {
         let (reason, help) = firelane_conf::files::unreadable(&error);

@@ -25,9 +25,9 @@ pub(super) enum Source {
     File(PathBuf),
 }
 
-/// Reads the environment: a variable whose name contains `aws_fluent_bit_init_s3` names an object by its ARN, one with
-/// `aws_fluent_bit_init_file` a path. They come back by the number at their end, then by name: ECS itself hands the
-/// environment over in any order.
+/// Reads the environment: a variable whose name contains `aws_fluent_bit_init_s3` names an object by its
+/// ARN, one with `aws_fluent_bit_init_file` a path. They come back by the number at their end, then by
+/// name: ECS itself hands the environment over in any order.
 ///
 /// # Errors
 /// All variables that hold neither, each with what is wrong.
@@ -87,8 +87,8 @@ fn object(value: &str) -> Result<Source, &'static str> {
     }
 }
 
-/// A text of parsers and of other sections: the lines of each. The original takes a mixed file for parsers alone and
-/// loses the rest.
+/// A text of parsers and of other sections: the lines of each. The original takes a mixed file for
+/// parsers alone and loses the rest.
 pub(super) struct Split {
     /// Sections `[PARSER]` and `[MULTILINE_PARSER]`.
     pub(super) parsers: Option<String>,
@@ -96,8 +96,8 @@ pub(super) struct Split {
     pub(super) rest: Option<String>,
 }
 
-/// Parts the text of a classic configuration. Lines of the other part become empty, so that numbers of lines in
-/// messages stay true.
+/// Parts the text of a classic configuration. Lines of the other part become empty, so that numbers of
+/// lines in messages stay true.
 pub(super) fn split(text: &str) -> Split {
     let (mut parsers, mut rest) = (String::new(), String::new());
     let (mut in_parser, mut has_parser, mut has_rest) = (false, false, false);

@@ -1,5 +1,5 @@
-//! Health checks inside the image, which has no shell and no tools: `firelane health`, and just enough of `sh`, `curl`
-//! and `nc` for the checks that task definitions have in use
+//! Health checks inside the image, which has no shell and no tools: `firelane health`, and just enough of
+//! `sh`, `curl` and `nc` for the checks that task definitions have in use
 //! (<https://github.com/aws-samples/amazon-ecs-firelens-examples/tree/mainline/examples/fluent-bit/health-check>):
 //!
 //! ```text

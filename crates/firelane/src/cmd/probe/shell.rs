@@ -1,5 +1,5 @@
-//! A line of simple commands with `|`, `||`, `&&` and `;`, words in quotes, and output thrown away. No variables, no
-//! files, no patterns: a character that would ask for one is refused.
+//! A line of simple commands with `|`, `||`, `&&` and `;`, words in quotes, and output thrown away. No
+//! variables, no files, no patterns: a character that would ask for one is refused.
 
 use super::{Done, command};
 
