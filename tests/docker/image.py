@@ -314,10 +314,22 @@ def initialised(engine, image):
     pages = {
         "/v4/abc/task": json.dumps({"Cluster": "arn:aws:ecs:eu-west-1:1:cluster/prod", "Family": "web", "Revision": "7",
                                     "TaskARN": "arn:aws:ecs:eu-west-1:1:task/prod/abc", "LaunchType": "FARGATE"}),
-        "/configs/team/more.conf": "[PARSER]\nName words\nFormat regex\nRegex ^(?<first>[^ ]+) (?<second>.*)$\n"
-                                   "[FILTER]\nName record_modifier\nMatch *\nRecord cluster ${ECS_CLUSTER}\n"
-                                   "Record definition ${ECS_TASK_DEFINITION}\n"
-                                   "[FILTER]\nName parser\nMatch *\nKey_Name log\nParser words\nReserve_Data On\n",
+        "/configs/team/more.conf": """[PARSER]
+    Name   words
+    Format regex
+    Regex  ^(?<first>[^ ]+) (?<second>.*)$
+[FILTER]
+    Name   record_modifier
+    Match  *
+    Record cluster ${ECS_CLUSTER}
+    Record definition ${ECS_TASK_DEFINITION}
+[FILTER]
+    Name         parser
+    Match        *
+    Key_Name     log
+    Parser       words
+    Reserve_Data On
+""",
     }
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -343,7 +355,7 @@ def initialised(engine, image):
            "aws_fluent_bit_init_file_1": "/fluent-bit/configs/minimize-log-loss.conf"}
     main_conf = os.path.join(folder, "fluent-bit.conf")
     with open(main_conf, "w") as f:
-        f.write("[INPUT]\nName stdin\nTag app\n[OUTPUT]\nName stdout\nMatch *\nFormat json_lines\n")
+        f.write("[INPUT]\n    Name stdin\n    Tag app\n[OUTPUT]\n    Name stdout\n    Match *\n    Format json_lines\n")
     options = [word for pair in env.items() for word in ("--env", "%s=%s" % pair)]
     mount = "type=bind,readonly,source=%s,target=/fluent-bit/etc/fluent-bit.conf" % main_conf
 
