@@ -289,7 +289,7 @@ fn answers_have_their_meaning() {
         else {
             return false;
         };
-        let text = "Kinesis took 1 of 3 records: ProvisionedThroughputExceededException: said the model";
+        let text = "Kinesis took 1 of 3 entries: ProvisionedThroughputExceededException: said the model";
         *failed == RecordSet::range(1, 3) && why.kind == CauseKind::Throttled && why.text == text
     });
     check_answer(
