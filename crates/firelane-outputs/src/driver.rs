@@ -2,9 +2,9 @@
 //! them.
 //!
 //! A request that got no answer, or "not now", ends the round: what was not sent yet waits for the retry too.
-//! Refused records never hold back the others. Where the output keeps an order ([`Order::PerStream`]), records
-//! that must be sent again hold back what follows them. An answer that was lost after the whole request went
-//! out makes the retry ambiguous. Deadlines are the client's ([`HttpClient`]), or shorter.
+//! Refused records never hold back the others. Where the output keeps an order ([`Order::PerStream`]),
+//! records that must be sent again hold back what follows them. An answer that was lost after the whole
+//! request went out makes the retry ambiguous. Deadlines are the client's ([`HttpClient`]), or shorter.
 
 use std::sync::Arc;
 use std::time::Duration;

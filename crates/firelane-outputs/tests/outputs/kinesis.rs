@@ -2,6 +2,7 @@
 //! against a model of the APIs; requests with signatures by the golden cases.
 
 use firelane_core::{GroupBy, Order};
+use firelane_outputs::OUTPUTS;
 
 use crate::{refusal, try_build};
 
@@ -62,6 +63,24 @@ fn each_name_takes_the_options_of_both_plugins() {
             ("http_request_timeout", "30"),
         ];
         assert_eq!(warnings(name, &own), [""; 0], "{name}");
+    }
+}
+
+/// Guarantees: the manual page of a Go plugin's name has the same properties as that of the C plugin's.
+#[test]
+fn both_names_show_their_properties() {
+    let properties = |name| {
+        let plugin = OUTPUTS.iter().find(|plugin| plugin.name == name).unwrap();
+        let schema = plugin.schema();
+        schema.get("properties").unwrap().clone()
+    };
+    for (go, c) in [("firehose", "kinesis_firehose"), ("kinesis", "kinesis_streams")] {
+        assert_eq!(properties(go), properties(c));
+        let time_key = &properties(go)["time_key"]["description"];
+        assert!(
+            time_key.as_str().is_some_and(|text| text.contains("last key")),
+            "{time_key}"
+        );
     }
 }
 
