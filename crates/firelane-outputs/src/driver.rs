@@ -2,9 +2,9 @@
 //! them.
 //!
 //! A request that got no answer, or "not now", ends the round: what was not sent yet waits for the retry too.
-//! Refused records never hold back the others. Where the output keeps an order ([`Order::PerStream`]), records
-//! that must be sent again hold back what follows them. An answer that was lost after the whole request went
-//! out makes the retry ambiguous. Deadlines are the client's ([`HttpClient`]), or shorter.
+//! Refused records never hold back the others. Where the output keeps an order ([`Order::PerStream`]),
+//! records that must be sent again hold back what follows them. An answer that was lost after the whole
+//! request went out makes the retry ambiguous. Deadlines are the client's ([`HttpClient`]), or shorter.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -450,5 +450,44 @@ mod tests {
                 why: Cause::new(CauseKind::Refused, "1 records have nothing that could be sent"),
             },
         );
+    }
+
+    /// An output of one request per chunk.
+    struct One;
+
+    impl HttpOutput for One {
+        fn limits(&self) -> Limits {
+            Limits::default()
+        }
+
+        fn encode(&self, _chunk: &Chunk) -> Vec<HttpRequest> {
+            requests(&[(0, u32::MAX)])
+        }
+
+        fn judge(&self, _request: &HttpRequest, _response: &HttpResponse<'_>) -> Judgement {
+            Judgement::Accepted
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_ends_at_its_own_limit() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let endpoint = firelane_net::Endpoint::tcp("127.0.0.1", port);
+        let client = HttpClient::new(endpoint, None, &firelane_net::NetConfig::default(), None).unwrap();
+        let http = Http::new(One, client).request_timeout(Duration::from_millis(50));
+        let (_source, stop) = firelane_core::StopSource::new();
+        let cx = DeliverCx {
+            name: "one.0".into(),
+            attempt: 0,
+            stop,
+            counts: Arc::default(),
+        };
+        let outcome = http.deliver(Chunk::new(Vec::new()), cx).await;
+        let Outcome::Retry { why, .. } = outcome else {
+            panic!("{outcome:?}");
+        };
+        assert!(why.ambiguous && why.kind == CauseKind::Timeout, "{why:?}");
+        assert!(why.text.ends_with("no answer within 0.05 s"), "{why}");
     }
 }

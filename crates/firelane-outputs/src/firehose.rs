@@ -1,6 +1,6 @@
 //! `firehose`: Amazon Data Firehose, as the Go plugin of aws-for-fluent-bit does it.
 //!
-//! As [`crate::kinesis_firehose`], with all of its properties, but: JSON has its keys sorted and `<`, `>`, `&`
+//! As [`crate::kinesis_firehose`], with its properties, but: JSON has its keys sorted and `<`, `>`, `&`
 //! escaped; `log_key` sends a string as it is; what is over the limit is cut, `[Truncated...]` at its end.
 
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! `kinesis`: Kinesis Data Streams, as the Go plugin of aws-for-fluent-bit does it.
 //!
 //! As [`crate::kinesis_streams`], with all of its properties, but: no newline behind records without
-//! `append_newline`; JSON has its keys sorted and `<`, `>`, `&` escaped; `log_key` sends a string as it is; what
-//! is over the limit is cut, `[Truncated...]` at its end.
+//! `append_newline`; JSON has its keys sorted and `<`, `>`, `&` escaped; `log_key` sends a string as it is;
+//! what is over the limit is cut, with `[Truncated...]` at its end.
 
 use std::sync::Arc;
 

@@ -20,8 +20,8 @@ pub static PLUGIN: OutputPlugin = OutputPlugin::new::<Config>(
 .network();
 
 config! {
-    /// Properties of `[OUTPUT] Name kinesis_firehose` and `Name firehose`. Up to 16 calls are under way
-    /// at once (4 with `simple_aggregation`); `workers` sets another number.
+    /// Properties of `[OUTPUT] Name kinesis_firehose` and `Name firehose`. Up to 16 calls are under way at
+    /// once (4 with `simple_aggregation`); `workers` sets another number.
     {
         /// Name of the delivery stream. Required.
         delivery_stream: Option<String>,

@@ -25,8 +25,8 @@ pub static PLUGIN: OutputPlugin = OutputPlugin::new::<Config>(
 .network();
 
 config! {
-    /// Properties of `[OUTPUT] Name kinesis_streams` and `Name kinesis`. Up to 16 calls are under way at once (4
-    /// where records are joined); `workers` sets another number, and `workers 1` keeps the order of records of
+    /// Properties of `[OUTPUT] Name kinesis_streams` and `Name kinesis`. Up to 16 calls are under way at once
+    /// (4 where records are joined); `workers` sets another number, `workers 1` keeps the order of records of
     /// one partition key.
     {
         /// Name of the stream. Required.

@@ -17,7 +17,7 @@ use crate::settings::{refuse, warn};
 
 /// Format of times where none is given.
 const TIME_FORMAT: &str = "%Y-%m-%dT%H:%M:%S";
-/// Calls under way at once where `workers` is not given: with 500 records each and an answer after 50 ms these
+/// Calls under way at once where `workers` is not given: with 500 records each and answers after 50 ms these
 /// are 160,000 records a second.
 const IN_FLIGHT: usize = 16;
 /// The same where calls hold many more records.
@@ -35,6 +35,7 @@ macro_rules! config {
         $(#[$doc])*
         #[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
         #[serde(default)]
+        #[schemars(inline)]
         pub struct Config {
             $($(#[$own_doc])* $own: $type,)*
             /// AWS region; where absent that of the environment, the profile or the instance.
@@ -42,8 +43,8 @@ macro_rules! config {
             /// Puts the record's time into it, as the last key. Cannot go with `log_key`.
             time_key: Option<String>,
             /// `strftime` pattern for `time_key`, in UTC. Default `%Y-%m-%dT%H:%M:%S`. Fractions of a second:
-            /// `%3N`, `%6N`, `%9N` and `%L` (nanoseconds); under the Go plugins' names `%L` is milliseconds and
-            /// `%f` microseconds.
+            /// `%3N`, `%6N`, `%9N` and `%L` (nanoseconds); under the Go plugins' names `%L` is milliseconds
+            /// and `%f` microseconds.
             time_key_format: Option<String>,
             /// Sends only the value of this key, not the record. The C plugins send a string with the escapes
             /// of JSON and without quotes, the Go plugins send it as it is; other values are JSON. Records
@@ -236,7 +237,7 @@ impl Common {
             "zstd" => Coding::Zstd,
             "snappy" => Coding::Snappy,
             "arrow" | "parquet" => {
-                let reason = "columns of one record each help nobody; let Firehose convert the format";
+                let reason = "a file per record is of no use; let Firehose convert the format";
                 return Err(refuse(cx, "compression", reason));
             }
             _ => return Err(refuse(cx, "compression", "use gzip, snappy, zlib or zstd")),

@@ -144,7 +144,7 @@ impl Failed {
         };
         let (failed, entries) = (self.failed, self.entries);
         let mut text = format!(
-            "{title} took {} of {entries} records: {}",
+            "{title} took {} of {entries} entries: {}",
             entries - failed,
             failure.code
         );

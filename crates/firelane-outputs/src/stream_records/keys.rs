@@ -99,11 +99,11 @@ impl Draw {
         let Source::Path(path) = &self.source else {
             return false;
         };
-        let step = |value, key: &Box<[u8]>| {
+        let step = |value, key: &[u8]| {
             let pairs = msgpack::pairs(value).filter(|(raw, _)| msgpack::text(raw) == Some(key));
             pairs.last().map(|(_, value)| value)
         };
-        let Some(value) = path.iter().try_fold(event.body, step) else {
+        let Some(value) = path.iter().map(|key| &**key).try_fold(event.body, step) else {
             return false;
         };
         match msgpack::read(value).map(|(token, _)| token) {

@@ -1,8 +1,8 @@
-//! What `kinesis_firehose`, `firehose`, `kinesis_streams` and `kinesis` share: records as texts, base64 within
-//! JSON, some hundred in a call.
+//! What `kinesis_firehose`, `firehose`, `kinesis_streams` and `kinesis` share: records as texts, base64
+//! within JSON, some hundred in a call.
 //!
 //! ```text
-//! record ─▶ Texts: JSON, or the value of log_key, and a newline ─▶ compressed ─▶ one entry, or joined with others
+//! record ─▶ Texts: JSON, or the value of log_key, and a newline ─▶ compressed ─▶ an entry, or a part of one
 //!        ─▶ Pack: {"StreamName":…,"Records":[{"Data":"<base64>","PartitionKey":"…"},…]}
 //! ```
 //!
@@ -17,13 +17,13 @@
 //! On failure: the services answer for each entry, and only those that failed are sent again. A call that was
 //! throttled altogether ends the round. Nothing is given up but by the whole call being refused.
 //!
-//! Order: Firehose keeps none, and Kinesis only that of one partition key. So many calls are under way at
-//! once, unless `workers 1` asks for one after the other; then what follows a failed record waits for it, as
+//! Order: Firehose keeps none, Kinesis only that of one partition key. So many calls are under way at once,
+//! unless `workers 1` asks for one after the other; then what follows a failed record waits for it, as
 //! far as it is not in the same call.
 //!
-//! Better than Fluent Bit: `log_key` is compared whole, values that are no strings are JSON, the newline stays
-//! behind a cut record, a cut is between characters, `time_key` needs not stand in `data_keys`. Deliberately
-//! not here: Arrow and Parquet, explicit hash keys.
+//! Better than Fluent Bit: `log_key` is compared whole, values that are no strings are JSON, the newline
+//! stays behind a cut record, a cut is between characters, `time_key` needs not stand in `data_keys`.
+//! Deliberately not here: Arrow and Parquet, explicit hash keys.
 
 mod aggregate;
 mod config;

@@ -36,7 +36,7 @@ pub(super) struct Press {
 enum Engine {
     Deflate(libdeflater::Compressor),
     Zstd(Compressor),
-    Snappy(snap::raw::Encoder),
+    Snappy(Box<snap::raw::Encoder>),
 }
 
 impl Press {
@@ -45,7 +45,7 @@ impl Press {
         let engine = match coding {
             Coding::Gzip | Coding::Zlib => Engine::Deflate(libdeflater::Compressor::new(deflate()?)),
             Coding::Zstd => Engine::Zstd(Compressor::new(Encoding::Zstd, None).ok()?),
-            Coding::Snappy => Engine::Snappy(snap::raw::Encoder::new()),
+            Coding::Snappy => Engine::Snappy(Box::new(snap::raw::Encoder::new())),
         };
         Some(Self {
             engine,

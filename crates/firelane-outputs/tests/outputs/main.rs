@@ -8,6 +8,7 @@
 mod file;
 mod forward;
 mod http;
+mod kinesis;
 mod peers;
 mod secrets;
 mod tcp;

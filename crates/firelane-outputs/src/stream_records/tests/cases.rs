@@ -284,7 +284,7 @@ fn answers_have_their_meaning() {
         let Judgement::Partial { again, refused, why } = got else {
             return false;
         };
-        let text = "Kinesis took 1 of 3 records: ProvisionedThroughputExceededException: said the model";
+        let text = "Kinesis took 1 of 3 entries: ProvisionedThroughputExceededException: said the model";
         refused.is_none()
             && *again == RecordSet::range(1, 3)
             && why.kind == CauseKind::Throttled

@@ -1,10 +1,5 @@
 //! The encoder and the judge against a model of the two APIs.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "helpers of tests; clippy exempts only the tests themselves"
-)]
-
 mod cases;
 mod model;
 mod properties;

@@ -226,7 +226,7 @@ fn may_lack(settings: &Settings, spec: &Spec) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     /// Guarantees: every call is one that AWS takes; every record is in exactly one entry, which says so;
     /// only what may be missing is missing.
