@@ -52,7 +52,7 @@ impl DateFormat {
 
 /// Days since 1970-01-01 as year, month, day of the Gregorian calendar. Counts in eras of 400 years that
 /// begin on the first of March, so that the leap day is the last of its year.
-fn civil(days: i64) -> (i64, u64, u64) {
+pub(crate) fn civil(days: i64) -> (i64, u64, u64) {
     const ERA_DAYS: i64 = 146_097;
     let days = days.saturating_add(719_468);
     let era = days.div_euclid(ERA_DAYS);

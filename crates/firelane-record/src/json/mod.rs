@@ -9,7 +9,7 @@
 //! The [`Lexer`] is the one JSON lexer of the workspace; [`Scanner`] finds the ends of values in a growing
 //! buffer.
 
-mod date;
+pub(crate) mod date;
 mod encode;
 mod escape;
 mod lex;
