@@ -15,6 +15,7 @@ pub mod file;
 pub mod forward;
 pub mod http;
 pub mod null;
+pub mod s3;
 pub mod stdout;
 pub mod tcp;
 
@@ -26,6 +27,7 @@ pub static OUTPUTS: &[&OutputPlugin] = &[
     &forward::PLUGIN,
     &http::PLUGIN,
     &null::PLUGIN,
+    &s3::PLUGIN,
     &stdout::PLUGIN,
     &tcp::PLUGIN,
 ];

@@ -256,7 +256,8 @@ impl Route {
         } else {
             after.unwrap_or_else(|| self.setup.schedule.wait(attempt, self.rng.draw()))
         };
-        due.at = now + wait;
+        // What was parked meanwhile may be due earlier.
+        due.at = due.noted.map_or(now + wait, |noted| noted.min(now + wait));
         let counts = self.counts().clone();
         counts.retries.add(1);
         if why.ambiguous {
