@@ -83,8 +83,8 @@ struct Shape {
 impl Shape {
     /// What 1024 bytes in the log become, probably.
     fn guess(coding: Option<Coding>, is_bare: bool) -> u64 {
-        let lines = if is_bare { 512 } else { 1280 };
-        if coding.is_some() { lines / 5 } else { lines }
+        let lines = if is_bare { 512 } else { 1024 };
+        if coding.is_some() { lines / 8 } else { lines }
     }
 
     /// Whether objects may have several parts.
@@ -237,15 +237,20 @@ impl S3 {
         recent.note(key);
     }
 
-    /// What becomes of bytes in the log, from a chunk that is large enough to tell.
+    /// What becomes of bytes in the log, from a chunk that is large enough to tell. It follows the tags whose
+    /// records become smallest: a part that is too small would end its object.
     fn learn(&self, raw: usize, stored: usize) {
         if (raw as u64) < RAW_MIN {
             return;
         }
         let seen = (stored as u64 * 1024 / raw as u64).max(1);
         let known = self.ratio.load(Ordering::Relaxed);
-        self.ratio
-            .store((known * 3 + seen).div_ceil(4), Ordering::Relaxed);
+        let next = if seen < known {
+            seen
+        } else {
+            known + (seen - known) / 16
+        };
+        self.ratio.store(next, Ordering::Relaxed);
     }
 
     async fn send(&self, chunk: Chunk, cx: DeliverCx) -> Outcome {
