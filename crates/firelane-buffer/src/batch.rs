@@ -70,6 +70,12 @@ impl<G: Guard> Batcher<G> {
         &self.limits
     }
 
+    /// Takes another limit of bytes for what comes; a batch that is over it already is closed at its next
+    /// record.
+    pub fn set_bytes_max(&mut self, bytes: usize) {
+        self.limits.bytes_max = bytes.max(1);
+    }
+
     /// Adds a frame; batches that it fills go to `closed`, in order.
     pub fn offer(
         &mut self,
@@ -179,7 +185,7 @@ impl<G: Guard> Batcher<G> {
         if let Some((key, open)) = self.open.remove_entry(key)
             && !open.parts.is_empty()
         {
-            closed.push(Claim::new(key, open.parts));
+            closed.push(Claim::new(key, open.parts, open.opened));
         }
     }
 
@@ -207,6 +213,25 @@ impl<G: Guard> Batcher<G> {
         if let Some(key) = oldest {
             self.close(&key, closed);
         }
+    }
+
+    /// Closes the batch with the most bytes of those that `may` be closed.
+    pub fn close_largest(&mut self, may: impl Fn(&GroupKey) -> bool, closed: &mut Vec<Claim<G>>) {
+        let open = self.open.iter().filter(|(key, _)| may(key));
+        let largest = open.max_by_key(|(_, open)| (open.bytes, std::cmp::Reverse(open.oldest())));
+        if let Some(key) = largest.map(|(key, _)| key.clone()) {
+            self.close(&key, closed);
+        }
+    }
+
+    /// Closes the batch of `key`, if one is open.
+    pub fn close_group(&mut self, key: &GroupKey, closed: &mut Vec<Claim<G>>) {
+        self.close(key, closed);
+    }
+
+    /// Whether a batch of `key` is open.
+    pub fn is_open(&self, key: &GroupKey) -> bool {
+        self.open.contains_key(key)
     }
 
     /// When the first of the open batches was opened.

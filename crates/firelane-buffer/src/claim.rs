@@ -67,11 +67,13 @@ pub struct Claim<G> {
     records: u32,
     bytes: usize,
     oldest: u64,
+    opened: u64,
     attempt: u32,
 }
 
 impl<G: Guard> Claim<G> {
-    pub(crate) fn new(key: GroupKey, parts: Vec<ClaimPart<G>>) -> Self {
+    /// A claim on a batch that was opened at `opened`.
+    pub(crate) fn new(key: GroupKey, parts: Vec<ClaimPart<G>>, opened: u64) -> Self {
         let records = parts.iter().map(|part| part.records.count()).sum();
         let bytes = parts.iter().map(|part| part.records.len()).sum();
         let oldest = parts
@@ -85,6 +87,7 @@ impl<G: Guard> Claim<G> {
             records,
             bytes,
             oldest,
+            opened,
             attempt: 0,
         }
     }
@@ -112,6 +115,11 @@ impl<G: Guard> Claim<G> {
     /// When its oldest frame was appended, in milliseconds of the caller's clock.
     pub fn oldest(&self) -> u64 {
         self.oldest
+    }
+
+    /// When its batch was opened, in milliseconds of the caller's clock.
+    pub fn opened(&self) -> u64 {
+        self.opened
     }
 
     /// Failed deliveries so far.
@@ -151,21 +159,21 @@ impl<G: Guard> Claim<G> {
             }
             base += count;
         }
-        let attempt = self.attempt;
+        let (attempt, opened) = (self.attempt, self.opened);
         (!rest.is_empty()).then(|| Self {
             attempt,
-            ..Self::new(self.key, rest)
+            ..Self::new(self.key, rest, opened)
         })
     }
 
     /// Divides it into the claim on the records in `set` (indexes in the claim) and the claim on the others.
     pub fn divide(self, set: &RecordSet) -> (Option<Self>, Option<Self>) {
-        let (attempt, key) = (self.attempt, self.key.clone());
+        let (attempt, opened, key) = (self.attempt, self.opened, self.key.clone());
         let mut inside = Vec::new();
         let outside = self.split(set, |part| inside.push(part.clone()));
         let inside = (!inside.is_empty()).then(|| Self {
             attempt,
-            ..Self::new(key, inside)
+            ..Self::new(key, inside, opened)
         });
         (inside, outside)
     }
@@ -173,12 +181,12 @@ impl<G: Guard> Claim<G> {
     /// Takes out the runs that have left through a door: those that `left` says so of, having settled them.
     /// Gives the claim on the rest, if any.
     pub fn without(self, mut left: impl FnMut(&ClaimPart<G>) -> bool) -> Option<Self> {
-        let attempt = self.attempt;
+        let (attempt, opened) = (self.attempt, self.opened);
         let mut rest = self.parts;
         rest.retain(|part| !left(part));
         (!rest.is_empty()).then(|| Self {
             attempt,
-            ..Self::new(self.key, rest)
+            ..Self::new(self.key, rest, opened)
         })
     }
 
@@ -193,11 +201,11 @@ impl<G: Guard> Claim<G> {
         let Some(at) = over.map(|at| at.max(1)).filter(|&at| at < self.parts.len()) else {
             return (self, None);
         };
-        let (attempt, key) = (self.attempt, self.key.clone());
+        let (attempt, opened, key) = (self.attempt, self.opened, self.key.clone());
         let rest = self.parts.split_off(at);
         let part = |key, parts| Self {
             attempt,
-            ..Self::new(key, parts)
+            ..Self::new(key, parts, opened)
         };
         (part(self.key, self.parts), Some(part(key, rest)))
     }

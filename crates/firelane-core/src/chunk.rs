@@ -1,5 +1,7 @@
 //! A chunk: what one delivery carries. References into the log, no copy.
 
+use std::time::Duration;
+
 use firelane_record::{Event, Records, Tag};
 
 /// A run of records of one tag within a chunk.
@@ -17,6 +19,7 @@ pub struct Chunk {
     parts: std::sync::Arc<[Part]>,
     records: u32,
     bytes: usize,
+    waited: Duration,
 }
 
 /// A chunk as an encoder sees it.
@@ -31,7 +34,19 @@ impl Chunk {
             parts: parts.into(),
             records,
             bytes,
+            waited: Duration::ZERO,
         }
+    }
+
+    /// The same, whose first record has waited so long for the others.
+    #[must_use]
+    pub fn after(self, waited: Duration) -> Self {
+        Self { waited, ..self }
+    }
+
+    /// How long its first record has waited: since the chunk was begun, failed deliveries included.
+    pub fn waited(&self) -> Duration {
+        self.waited
     }
 
     /// The runs.

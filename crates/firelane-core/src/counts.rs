@@ -29,13 +29,15 @@ pub enum Reason {
     OverLimit,
     /// What was on disk is not what was written.
     Damaged,
+    /// They were in parts of an upload that the destination has thrown away.
+    UploadLost,
     /// A bug of ours, counted so that it shows.
     Bug,
 }
 
 impl Reason {
     /// All reasons, in the order of [`Reason::index`].
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Filtered,
         Self::Malformed,
         Self::NotLogs,
@@ -47,6 +49,7 @@ impl Reason {
         Self::TooOld,
         Self::OverLimit,
         Self::Damaged,
+        Self::UploadLost,
         Self::Bug,
     ];
 
@@ -69,6 +72,7 @@ impl Reason {
             Self::TooOld => "too_old",
             Self::OverLimit => "over_limit",
             Self::Damaged => "damaged",
+            Self::UploadLost => "upload_lost",
             Self::Bug => "bug",
         }
     }
@@ -191,6 +195,8 @@ pub struct OutputCounts {
     pub dead_lettered: Counter,
     /// Requests whose answer was lost: sent again, perhaps twice there.
     pub ambiguous: Counter,
+    /// Gauge: records that the destination holds and does not show yet (parts of unfinished uploads).
+    pub parked: Counter,
     /// Gauge: bytes of records that wait for this output.
     pub retained_bytes: Counter,
     /// Gauge: chunks under way.

@@ -26,8 +26,8 @@ pub use firelane_buffer::{GroupKey as Group, Limits, Order};
 pub use http_output::{HttpOutput, HttpRequest, HttpResponse, Judgement, Uncovered};
 pub use ingest::{AckOn, Ingest, IngestError, Sink, Stream};
 pub use input::{Input, InputCx, InputError};
-pub use outcome::{Cause, CauseKind, Outcome};
-pub use output::{DeliverCx, GroupBy, Output, OutputError};
+pub use outcome::{Cause, CauseKind, Finished, Outcome, Rest};
+pub use output::{CLOSE_MAX, DeliverCx, GroupBy, Output, OutputError, Parked};
 pub use plugin::{
     BuildCx, FilterConfig, FilterPlugin, InputConfig, InputPlugin, OutputConfig, OutputPlugin, Service,
     Stability,

@@ -22,6 +22,17 @@ pub enum Outcome {
         /// What went wrong.
         why: Cause,
     },
+    /// The destination holds it but shows it only after [`Output::finish`](crate::Output::finish): a part of
+    /// an unfinished upload. It is settled, survives a kill of the process by the output's own means, and
+    /// counts as parked until it is finished.
+    Parked {
+        /// What the destination will never take; discarded under `why`. All else is parked.
+        refused: RecordSet,
+        /// When its group must be finished at the latest, from now.
+        until: Duration,
+        /// Why records were refused.
+        why: Option<Cause>,
+    },
     /// The destination refused `records` for good; it has the rest.
     Discard {
         /// What was refused.
@@ -49,6 +60,38 @@ impl Outcome {
             why,
         }
     }
+}
+
+/// What [`Output::finish`](crate::Output::finish) achieved for a group.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Finished {
+    /// Records that were parked and that the destination now shows.
+    pub delivered: u64,
+    /// Bytes of them, as they were in the log.
+    pub bytes: u64,
+    /// Records that were parked and are lost, because the destination has thrown away what it held.
+    pub lost: u64,
+    /// Why they are lost.
+    pub lost_why: Option<Cause>,
+    /// What is still parked.
+    pub rest: Rest,
+}
+
+/// What is still parked of a group.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Rest {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Something that must be finished in so long at the latest.
+    Until(Duration),
+    /// Something that could not be finished now.
+    Retry {
+        /// When the destination asked to be left alone so long; else the back-off decides.
+        after: Option<Duration>,
+        /// What went wrong.
+        why: Cause,
+    },
 }
 
 /// The class of a failure.

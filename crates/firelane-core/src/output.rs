@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use firelane_record::{Event, Tag};
 
-use crate::{BoxFuture, Chunk, Group, Limits, Outcome, OutputCounts, Stop};
+use crate::{BoxFuture, Chunk, Finished, Group, Limits, Outcome, OutputCounts, Stop};
 
 /// What may share a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,7 +27,9 @@ pub enum GroupBy {
 /// - A chunk may come again after [`Outcome::Retry`], without the records that were `done`.
 /// - It may be called up to [`Limits::in_flight_max`] times at once.
 pub trait Output: Send + Sync + 'static {
-    /// What it takes at once.
+    /// What it takes at once. Asked again after deliveries: `bytes_max` may change, as an output learns how
+    /// large its records become. An output with a `linger` of its own collects for long: under pressure its
+    /// largest batches go first, several at once.
     fn limits(&self) -> Limits;
 
     /// What may share a chunk.
@@ -54,6 +56,39 @@ pub trait Output: Send + Sync + 'static {
 
     /// Delivers a chunk.
     fn deliver(&self, chunk: Chunk, cx: DeliverCx) -> BoxFuture<'_, Outcome>;
+
+    /// What is parked ([`Outcome::Parked`]), with what an earlier run has left parked. Asked once before the
+    /// first chunk, so that it stands in the ledger, and again when a route begins anew.
+    fn parked(&self) -> BoxFuture<'_, Vec<Parked>> {
+        Box::pin(async { Vec::new() })
+    }
+
+    /// Finishes what is parked of `group` and due: called when its time is over, and for all groups at the
+    /// end of a drain ([`DeliverCx::stop`] says which). `give_up`: this is the last try, and what cannot be
+    /// finished is given up.
+    fn finish(&self, _group: Group, _give_up: bool, _cx: DeliverCx) -> BoxFuture<'_, Finished> {
+        Box::pin(async { Finished::default() })
+    }
+
+    /// Called once at the end of a drain, when nothing is under way: tidy up outside. It is not waited for
+    /// longer than [`CLOSE_MAX`].
+    fn close(&self, _cx: DeliverCx) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+}
+
+/// Longest that [`Output::close`] may take.
+pub const CLOSE_MAX: Duration = Duration::from_secs(3);
+
+/// Something that is parked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parked {
+    /// Its group.
+    pub group: Group,
+    /// Records, those of an earlier run included.
+    pub records: u64,
+    /// When it must be finished at the latest, from now.
+    pub until: Duration,
 }
 
 /// What a delivery is given.

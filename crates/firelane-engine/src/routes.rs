@@ -74,6 +74,7 @@ pub(crate) async fn build_routes(
     if let Some(journal) = &pipeline.journal {
         journal.attach(&pipeline);
     }
+    take_up_parked(&outputs, &pipeline).await;
     if !recovered.is_empty() {
         let pipeline = pipeline.clone();
         let restore = move || pipeline.restore(&recovered);
@@ -101,6 +102,19 @@ pub(crate) async fn build_routes(
         stop: Arc::new(stop),
         pipeline,
         tasks,
+    }
+}
+
+/// What an earlier run has left parked at destinations comes into the ledgers: it was never counted as
+/// delivered.
+async fn take_up_parked(outputs: &[PlannedOutput], pipeline: &Pipeline) {
+    for (output, end) in outputs.iter().zip(&pipeline.routes) {
+        let parked = output.output.parked().await;
+        let records = parked.iter().map(|parked| parked.records).sum();
+        pipeline.counts.recovered.add(records);
+        pipeline.counts.appended.add(records);
+        end.counts.routed.add(records);
+        end.counts.parked.add(records);
     }
 }
 
@@ -222,7 +236,7 @@ pub(crate) async fn finish(
         let counts = &end.counts;
         let leftover = task.await.ok().flatten().unwrap_or_else(|| {
             // The route took what it knew with it: what is not accounted for is lost by the bug.
-            let known = counts.proc_records.get() + counts.dropped.total();
+            let known = counts.proc_records.get() + counts.parked.get() + counts.dropped.total();
             counts
                 .dropped
                 .add(Reason::Bug, counts.routed.get().saturating_sub(known));

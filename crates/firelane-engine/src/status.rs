@@ -225,6 +225,7 @@ pub(crate) fn route_ledger(name: &str, counts: &OutputCounts, buffered: u64) -> 
         name: name.to_string(),
         routed: counts.routed.get(),
         delivered: counts.proc_records.get(),
+        parked: counts.parked.get(),
         dead_lettered: counts.dead_lettered.get(),
         dropped: Vec::new(),
         buffered,

@@ -22,6 +22,7 @@ pub mod kinesis;
 pub mod kinesis_firehose;
 pub mod kinesis_streams;
 pub mod null;
+pub mod s3;
 pub mod stdout;
 pub mod tcp;
 
@@ -41,6 +42,7 @@ pub static OUTPUTS: &[&OutputPlugin] = &[
     &kinesis_streams::PLUGIN,
     &null::PLUGIN,
     &elasticsearch::OPENSEARCH,
+    &s3::PLUGIN,
     &stdout::PLUGIN,
     &tcp::PLUGIN,
 ];

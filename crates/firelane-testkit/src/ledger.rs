@@ -94,7 +94,7 @@ impl Ledgers {
             "the ingest ledger:\n{log}"
         );
         for (name, ledger) in &self.outputs {
-            let out = ["delivered", "dead_lettered", "dropped", "buffered"];
+            let out = ["delivered", "parked", "dead_lettered", "dropped", "buffered"];
             assert!(ledger.balanced, "the ledger of {name} is not balanced:\n{log}");
             assert_eq!(
                 ledger.get("routed"),

@@ -8,6 +8,7 @@
 
 mod give_up;
 mod outage;
+mod parked;
 mod read;
 mod settle;
 mod shed;
@@ -20,13 +21,16 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use firelane_buffer::{Batcher, Claim, ClaimPart, GroupKey, Order, RouteId};
-use firelane_core::{Cause, CauseKind, Chunk, DeliverCx, Outcome, Output, OutputCounts, Part, Phase, Stop};
+use firelane_core::{
+    CLOSE_MAX, Cause, CauseKind, Chunk, DeliverCx, Outcome, Output, OutputCounts, Part, Phase, Stop,
+};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::error;
 
 use self::give_up::Burial;
 use self::outage::Outage;
+use self::parked::ParkedGroups;
 use self::read::Loaded;
 use self::window::Concurrency;
 use crate::pipeline::{FrameGuard, Pipeline, RouteEnd};
@@ -84,6 +88,8 @@ pub struct Route {
     burials: JoinSet<std::io::Result<()>>,
     burying: Vec<Burial>,
     concurrency: Concurrency,
+    /// What the destination holds and does not show yet.
+    parked: ParkedGroups,
     /// At most one block is read from disk at a time: order.
     loads: JoinSet<Loaded>,
     rng: Rng,
@@ -141,6 +147,7 @@ impl Route {
             burials: JoinSet::new(),
             burying: Vec::new(),
             concurrency: Concurrency::new(limits.in_flight_max),
+            parked: ParkedGroups::default(),
             loads: JoinSet::new(),
             rng: Rng::new(seed),
             outage: Outage::default(),
@@ -161,6 +168,7 @@ impl Route {
     pub async fn run(mut self) -> Leftover {
         let pipeline = self.pipeline.clone();
         let end = &pipeline.routes[usize::from(self.setup.id.0)];
+        self.take_up_parked().await;
         loop {
             let draining = self.stop.phase() >= Phase::Draining;
             let now = Instant::now();
@@ -176,6 +184,7 @@ impl Route {
             self.read(draining, self.ready_max());
             self.close_due(draining, now);
             self.launch(now);
+            self.finish_due(draining, now);
             self.note_oldest(end);
             if draining && self.is_empty() || self.stop.phase() == Phase::Over {
                 break;
@@ -190,6 +199,9 @@ impl Route {
                 Some(done) = self.burials.join_next_with_id(), if !self.burials.is_empty() => {
                     self.buried(done);
                 }
+                Some(done) = self.parked.join_next(), if self.parked.is_finishing() => {
+                    self.finished_parked(done);
+                }
                 Some(loaded) = self.loads.join_next(), if !self.loads.is_empty() => {
                     match loaded {
                         Ok(loaded) => self.loaded(loaded),
@@ -202,6 +214,8 @@ impl Route {
             }
         }
         self.tell_dead(end, false);
+        // Longer than its time nobody waits for it.
+        let _ = tokio::time::timeout(CLOSE_MAX, self.setup.output.close(self.cx(0))).await;
         self.abandon().await
     }
 
@@ -251,16 +265,45 @@ impl Route {
         } else {
             // Under pressure nothing waits only for time: the oldest batch goes as soon as the output is
             // free.
-            let idle = self.in_flight.is_empty() && self.ready.is_empty() && self.waiting.is_empty();
-            if idle && (self.pipeline.budget.is_pressed() || self.is_full()) {
-                self.batcher.close_oldest(&mut closed);
+            if self.pipeline.budget.is_pressed() || self.is_full() {
+                if self.is_patient() && !self.outage.is_on() {
+                    self.close_some(&mut closed);
+                } else if self.is_idle() {
+                    self.batcher.close_oldest(&mut closed);
+                }
             }
+            self.close_parked(now, &mut closed);
             let due = self.pipeline.now().checked_sub(self.linger.as_millis() as u64);
             if let Some(due) = due.filter(|_| self.lingers_until().is_none_or(|at| at <= now)) {
                 self.batcher.close_opened_by(due, &mut closed);
             }
         }
         self.ready.extend(closed);
+    }
+
+    fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && self.ready.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Whether the output collects for longer than a flush: it has many open batches, large and small ones.
+    fn is_patient(&self) -> bool {
+        self.batcher.limits().linger.is_some()
+    }
+
+    /// A patient output must make room: its largest batches go, until half of what it holds is under way.
+    fn close_some(&mut self, closed: &mut Vec<Claim<FrameGuard>>) {
+        let free = self.ready.iter().filter(|claim| !self.busy.contains(claim.key()));
+        let under_way = self.in_flight.len() + free.count();
+        let claims = self.in_flight.iter().map(|(_, claim)| claim).chain(&self.ready);
+        let mut bytes: usize = claims.map(Claim::bytes).sum();
+        for _ in under_way..self.launch_max() {
+            if bytes >= self.batcher.bytes() {
+                return;
+            }
+            let before = closed.len();
+            self.batcher.close_largest(|key| !self.busy.contains(key), closed);
+            bytes += closed[before..].iter().map(Claim::bytes).sum::<usize>();
+        }
     }
 
     /// In an outage: when a batch may be closed that is not full. Not before what is closed was tried.
@@ -336,20 +379,26 @@ impl Route {
             tag: part.frame().tag().clone(),
             records: part.records().clone(),
         };
+        let waited = self.pipeline.now().saturating_sub(claim.opened());
         let chunk = Chunk::new(claim.parts().iter().map(part).collect());
-        let end = self.end();
-        let cx = DeliverCx {
-            name: end.name.clone(),
-            attempt: claim.attempt(),
-            stop: self.stop.clone(),
-            counts: end.counts.clone(),
-        };
+        let chunk = chunk.after(Duration::from_millis(waited));
+        let cx = self.cx(claim.attempt());
         let output = self.setup.output.clone();
         self.counts().in_flight.add(1);
         let task = self
             .deliveries
             .spawn(async move { deliver_in_time(&*output, chunk, cx).await });
         self.in_flight.push((task.id(), claim));
+    }
+
+    fn cx(&self, attempt: u32) -> DeliverCx {
+        let end = self.end();
+        DeliverCx {
+            name: end.name.clone(),
+            attempt,
+            stop: self.stop.clone(),
+            counts: end.counts.clone(),
+        }
     }
 
     /// A delivery has ended; one that panicked is a failed one.
@@ -370,6 +419,7 @@ impl Route {
         let (_, claim) = self.in_flight.swap_remove(at);
         self.counts().in_flight.sub(1);
         self.settle(claim, outcome);
+        self.batcher.set_bytes_max(self.setup.output.limits().bytes_max);
     }
 
     fn next_timer(&self, now: Instant) -> Option<Instant> {
@@ -388,6 +438,7 @@ impl Route {
             first_try.filter(|_| room),
             linger,
             look,
+            self.next_finish(now),
             self.outage.dies_at().filter(|_| !dead),
         ]
         .into_iter()
@@ -402,6 +453,7 @@ impl Route {
             && self.in_flight.is_empty()
             && self.loads.is_empty()
             && self.burying.is_empty()
+            && self.parked.is_empty()
             && self.batcher.bytes() == 0
             && !self.pipeline.partitions.iter().any(unread)
     }
@@ -426,6 +478,7 @@ impl Route {
     /// The end: what is left is counted, never acknowledged.
     async fn abandon(mut self) -> Leftover {
         self.deliveries.shutdown().await;
+        self.parked.shutdown().await;
         self.loads.shutdown().await;
         // They are being written: what they say must stand in the ledger.
         while let Some(done) = self.burials.join_next_with_id().await {

@@ -14,9 +14,9 @@ use super::{Route, Waiting};
 use crate::pipeline::{FrameGuard, Pipeline, retained_bytes};
 
 /// Wait before a retry while draining: the schedule's seconds would not fit the grace period.
-const DRAIN_RETRY: Duration = Duration::from_millis(500);
+pub(super) const DRAIN_RETRY: Duration = Duration::from_millis(500);
 /// Longest wait while draining, if the destination asks for more (`Retry-After`).
-const DRAIN_RETRY_MAX: Duration = Duration::from_secs(2);
+pub(super) const DRAIN_RETRY_MAX: Duration = Duration::from_secs(2);
 
 impl Route {
     pub(super) fn settle(&mut self, claim: Claim<FrameGuard>, outcome: Outcome) {
@@ -29,6 +29,7 @@ impl Route {
                 self.works();
                 self.release(claim);
             }
+            Outcome::Parked { refused, until, why } => self.park(claim, &refused, until, why),
             Outcome::Discard { records, why } => {
                 let total = claim.records();
                 let refused = records.count(total);
@@ -70,7 +71,7 @@ impl Route {
     }
 
     /// The destination has answered for some records: an outage is over.
-    fn works(&mut self) {
+    pub(super) fn works(&mut self) {
         let Some(over) = self.outage.settled(Instant::now()) else {
             return;
         };
@@ -202,6 +203,7 @@ impl Route {
         for waiting in &mut self.waiting {
             waiting.at = now;
         }
+        self.hurry_parked(now);
     }
 }
 

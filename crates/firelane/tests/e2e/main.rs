@@ -21,6 +21,7 @@ mod hostile;
 mod monitor;
 mod pressure;
 mod reload;
+mod s3;
 mod service;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,676 @@
+//! A model of S3 for one bucket or many: objects, uploads in parts, the limits that S3 keeps, faults by a
+//! script. Signatures are not looked at.
+//!
+//! Kept: parts but the last have 5 MiB (`EntityTooSmall`), a completion names parts that are there by number
+//! and ETag (`InvalidPart`) in order (`InvalidPartOrder`), an upload that is complete, aborted or unknown is not
+//! there (`NoSuchUpload`).
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::net::sockopt::set_socket_linger;
+
+use crate::wire::sequences;
+
+/// Smallest part but the last.
+const PART_MIN: usize = 5 << 20;
+
+/// What a request asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// `PutObject`
+    Put,
+    /// `CreateMultipartUpload`
+    Create,
+    /// `UploadPart` with its number.
+    Part(u32),
+    /// `CompleteMultipartUpload`
+    Complete,
+    /// `AbortMultipartUpload`
+    Abort,
+    /// `HeadObject`
+    Head,
+    /// Anything else.
+    Other,
+}
+
+/// A request as it was seen.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// What it asks for.
+    pub op: Op,
+    /// Bucket and key, decoded: `bucket/key`.
+    pub path: String,
+    /// Its headers, names in lower case.
+    pub headers: BTreeMap<String, String>,
+    /// Bytes of its body.
+    pub length: usize,
+    /// When its head had come.
+    pub at: Instant,
+    /// Status of the answer, if there was one.
+    pub status: Option<u16>,
+}
+
+/// What goes wrong with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// It is done after so long.
+    After(Duration),
+    /// It is refused with this status and code.
+    Refuse(u16, &'static str),
+    /// It fails with this code behind a status of 200, as completions may.
+    Late(&'static str),
+    /// It is read and neither done nor answered.
+    Hang,
+    /// It is done, and the connection is reset without an answer.
+    Lost,
+}
+
+/// An object.
+#[derive(Debug, Clone)]
+pub struct S3Object {
+    /// Its content; empty where bodies are not kept.
+    pub body: Vec<u8>,
+    /// Bytes of it.
+    pub length: usize,
+    /// Numbers of its records, in order; none where it is compressed.
+    pub sequences: Vec<String>,
+    /// Parts that it was made of; 0 if it was put whole.
+    pub parts: usize,
+    /// Headers of the request that put or began it.
+    pub headers: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone)]
+struct Piece {
+    etag: String,
+    body: Vec<u8>,
+    length: usize,
+    sequences: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+struct Upload {
+    path: String,
+    parts: BTreeMap<u32, Piece>,
+    headers: BTreeMap<String, String>,
+}
+
+type Script = Box<dyn Fn(&Call, u64) -> Fault + Send>;
+
+struct State {
+    script: Script,
+    keeps_bodies: bool,
+    calls: Vec<Call>,
+    objects: BTreeMap<String, S3Object>,
+    /// Objects that were put in place of others.
+    replaced: Vec<String>,
+    uploads: BTreeMap<String, Upload>,
+    begun: u64,
+}
+
+/// The model. Its threads end with the process.
+#[derive(Clone)]
+pub struct S3 {
+    port: u16,
+    state: Arc<Mutex<State>>,
+}
+
+impl std::fmt::Debug for S3 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("S3")
+            .field("port", &self.port)
+            .finish_non_exhaustive()
+    }
+}
+
+impl S3 {
+    /// A model without faults.
+    ///
+    /// # Panics
+    /// If no port can be had.
+    pub fn start() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let port = listener.local_addr().expect("a bound address").port();
+        let state = State {
+            script: Box::new(|_, _| Fault::None),
+            keeps_bodies: true,
+            calls: Vec::new(),
+            objects: BTreeMap::new(),
+            replaced: Vec::new(),
+            uploads: BTreeMap::new(),
+            begun: 0,
+        };
+        let this = Self {
+            port,
+            state: Arc::new(Mutex::new(state)),
+        };
+        let shared = this.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let shared = shared.clone();
+                // The router may hang up at any moment.
+                thread::spawn(move || shared.serve(&stream));
+            }
+        });
+        this
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no test panics in here")
+    }
+
+    /// Its port on the loopback.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Follows a script from now on: it is asked with each request and the number of earlier requests of the
+    /// same kind (parts of all numbers are one kind).
+    pub fn script(&self, script: impl Fn(&Call, u64) -> Fault + Send + 'static) {
+        self.state().script = Box::new(script);
+    }
+
+    /// Keeps numbers and sizes only, for long tests.
+    pub fn keep_no_bodies(&self) {
+        self.state().keeps_bodies = false;
+    }
+
+    /// Throws all unfinished uploads away, as a rule of the bucket does.
+    pub fn forget_uploads(&self) {
+        self.state().uploads.clear();
+    }
+
+    /// All requests so far.
+    pub fn calls(&self) -> Vec<Call> {
+        self.state().calls.clone()
+    }
+
+    /// Requests of a kind (parts of all numbers are one).
+    pub fn count(&self, op: &Op) -> usize {
+        self.state()
+            .calls
+            .iter()
+            .filter(|call| same(&call.op, op))
+            .count()
+    }
+
+    /// The objects, by `bucket/key`.
+    pub fn objects(&self) -> BTreeMap<String, S3Object> {
+        self.state().objects.clone()
+    }
+
+    /// Paths of objects that took the place of others.
+    pub fn replaced(&self) -> Vec<String> {
+        self.state().replaced.clone()
+    }
+
+    /// Uploads that were begun and neither completed nor aborted, with their parts.
+    pub fn unfinished(&self) -> Vec<(String, usize)> {
+        let state = self.state();
+        let uploads = state.uploads.values();
+        uploads
+            .map(|upload| (upload.path.clone(), upload.parts.len()))
+            .collect()
+    }
+
+    /// Records in all objects.
+    pub fn records(&self) -> usize {
+        self.state()
+            .objects
+            .values()
+            .map(|object| object.sequences.len())
+            .sum()
+    }
+
+    /// Waits until the objects have `n` records.
+    ///
+    /// # Panics
+    /// If `limit` passes first.
+    #[track_caller]
+    pub fn wait_for(&self, n: usize, limit: Duration) {
+        let start = Instant::now();
+        while self.records() < n {
+            assert!(
+                start.elapsed() < limit,
+                "waited {limit:?} in vain for {n} records, {} are there; unfinished: {:?}",
+                self.records(),
+                self.unfinished()
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Asserts that each record of `wanted` stands in one object once, and no other does.
+    ///
+    /// # Panics
+    /// With the count of lost, repeated and foreign records.
+    #[track_caller]
+    pub fn assert_once(&self, wanted: impl IntoIterator<Item = String>) {
+        let mut there: BTreeMap<String, u32> = BTreeMap::new();
+        for object in self.state().objects.values() {
+            for sequence in &object.sequences {
+                *there.entry(sequence.clone()).or_default() += 1;
+            }
+        }
+        let (mut lost, mut repeated) = (Vec::new(), Vec::new());
+        for sequence in wanted {
+            match there.remove(&sequence) {
+                None => lost.push(sequence),
+                Some(1) => {}
+                Some(n) => repeated.push((sequence, n)),
+            }
+        }
+        assert!(
+            lost.is_empty() && repeated.is_empty() && there.is_empty(),
+            "{} records are lost (first {:?}), {} repeated (first {:?}), {} foreign (first {:?})",
+            lost.len(),
+            lost.first(),
+            repeated.len(),
+            repeated.first(),
+            there.len(),
+            there.first_key_value()
+        );
+    }
+
+    fn serve(&self, stream: &TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let mut reader = BufReader::new(stream);
+        while let Some((mut call, query)) = head(&mut reader)? {
+            let mut body = vec![0; call.length];
+            reader.read_exact(&mut body)?;
+            let (index, fault) = {
+                let mut state = self.state();
+                let before = state.calls.iter().filter(|seen| same(&seen.op, &call.op));
+                let before = before.count() as u64;
+                let fault = (state.script)(&call, before);
+                call.status = None;
+                state.calls.push(call.clone());
+                (state.calls.len() - 1, fault)
+            };
+            let answer = match fault {
+                Fault::Hang => {
+                    // Until the router hangs up.
+                    let _ = reader.read(&mut [0]);
+                    return Ok(());
+                }
+                Fault::Refuse(status, code) => Answer::error(status, code),
+                Fault::Late(code) => Answer {
+                    status: 200,
+                    ..Answer::error(200, code)
+                },
+                Fault::After(wait) => {
+                    thread::sleep(wait);
+                    self.apply(&call, &query, body)
+                }
+                Fault::None | Fault::Lost => self.apply(&call, &query, body),
+            };
+            if fault == Fault::Lost {
+                // Without lingering a close is a reset.
+                set_socket_linger(stream, Some(Duration::ZERO))?;
+                return Ok(());
+            }
+            self.state().calls[index].status = Some(answer.status);
+            answer.write(stream, call.op == Op::Head)?;
+            if call
+                .headers
+                .get("connection")
+                .is_some_and(|value| value.eq_ignore_ascii_case("close"))
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&self, call: &Call, query: &BTreeMap<String, String>, body: Vec<u8>) -> Answer {
+        let mut state = self.state();
+        let id = query.get("uploadId").cloned().unwrap_or_default();
+        match call.op {
+            Op::Put => {
+                let piece = state.piece(body);
+                state.put(
+                    call.path.clone(),
+                    S3Object {
+                        body: piece.body,
+                        length: piece.length,
+                        sequences: piece.sequences,
+                        parts: 0,
+                        headers: call.headers.clone(),
+                    },
+                );
+                Answer::tagged(piece.etag)
+            }
+            Op::Create => {
+                state.begun += 1;
+                let id = format!("upload/{}+x", state.begun);
+                let upload = Upload {
+                    path: call.path.clone(),
+                    headers: call.headers.clone(),
+                    ..Upload::default()
+                };
+                state.uploads.insert(id.clone(), upload);
+                Answer::xml(format!(
+                    "<InitiateMultipartUploadResult><UploadId>{id}</UploadId></InitiateMultipartUploadResult>"
+                ))
+            }
+            Op::Part(number) => {
+                let piece = state.piece(body);
+                match state
+                    .uploads
+                    .get_mut(&id)
+                    .filter(|upload| upload.path == call.path)
+                {
+                    Some(upload) => {
+                        let etag = piece.etag.clone();
+                        upload.parts.insert(number, piece);
+                        Answer::tagged(etag)
+                    }
+                    None => Answer::error(404, "NoSuchUpload"),
+                }
+            }
+            Op::Complete => state.complete(&call.path, &id, &String::from_utf8_lossy(&body)),
+            Op::Abort => match state.uploads.remove(&id) {
+                Some(_) => Answer {
+                    status: 204,
+                    ..Answer::default()
+                },
+                None => Answer::error(404, "NoSuchUpload"),
+            },
+            Op::Head => match state.objects.get(&call.path) {
+                Some(object) => Answer {
+                    etag: Some(format!("e-{}", object.parts)),
+                    length: Some(object.length),
+                    ..Answer::default()
+                },
+                None => Answer {
+                    status: 404,
+                    ..Answer::default()
+                },
+            },
+            Op::Other => Answer::error(405, "MethodNotAllowed"),
+        }
+    }
+}
+
+/// Whether two requests are of one kind.
+fn same(one: &Op, other: &Op) -> bool {
+    matches!((one, other), (Op::Part(_), Op::Part(_))) || one == other
+}
+
+impl State {
+    fn piece(&self, body: Vec<u8>) -> Piece {
+        let mut hasher = DefaultHasher::new();
+        body.hash(&mut hasher);
+        Piece {
+            etag: format!("{:032x}", hasher.finish()),
+            length: body.len(),
+            sequences: sequences(&body),
+            body: if self.keeps_bodies { body } else { Vec::new() },
+        }
+    }
+
+    fn put(&mut self, path: String, object: S3Object) {
+        if self.objects.insert(path.clone(), object).is_some() {
+            self.replaced.push(path);
+        }
+    }
+
+    fn complete(&mut self, path: &str, id: &str, body: &str) -> Answer {
+        let Some(upload) = self.uploads.get(id).filter(|upload| upload.path == path) else {
+            return Answer::error(404, "NoSuchUpload");
+        };
+        let mut pieces = Vec::new();
+        let (mut before, mut last) = (0, usize::MAX);
+        for part in body.split("<Part>").skip(1) {
+            let field = |name: &str| {
+                let (_, rest) = part.split_once(&format!("<{name}>"))?;
+                Some(rest.split_once("</")?.0)
+            };
+            let number: u32 = field("PartNumber").and_then(|n| n.parse().ok()).unwrap_or(0);
+            let etag = field("ETag").unwrap_or_default().replace("&quot;", "");
+            if number <= before {
+                return Answer::error(400, "InvalidPartOrder");
+            }
+            if last < PART_MIN {
+                return Answer::error(400, "EntityTooSmall");
+            }
+            let Some(piece) = upload.parts.get(&number).filter(|piece| piece.etag == etag) else {
+                return Answer::error(400, "InvalidPart");
+            };
+            (before, last) = (number, piece.length);
+            pieces.push(piece.clone());
+        }
+        if pieces.is_empty() {
+            return Answer::error(400, "MalformedXML");
+        }
+        let object = S3Object {
+            length: pieces.iter().map(|piece| piece.length).sum(),
+            parts: pieces.len(),
+            headers: upload.headers.clone(),
+            sequences: pieces.iter().flat_map(|piece| piece.sequences.clone()).collect(),
+            body: pieces.iter().flat_map(|piece| piece.body.clone()).collect(),
+        };
+        self.uploads.remove(id);
+        self.put(path.to_owned(), object);
+        Answer::xml("<CompleteMultipartUploadResult></CompleteMultipartUploadResult>".to_owned())
+    }
+}
+
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    etag: Option<String>,
+    /// Of an answer to `HEAD`.
+    length: Option<usize>,
+    body: String,
+}
+
+impl Default for Answer {
+    fn default() -> Self {
+        Self {
+            status: 200,
+            etag: None,
+            length: None,
+            body: String::new(),
+        }
+    }
+}
+
+impl Answer {
+    fn error(status: u16, code: &str) -> Self {
+        Self {
+            status,
+            body: format!(
+                "<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>by script</Message></Error>"
+            ),
+            ..Self::default()
+        }
+    }
+
+    fn xml(body: String) -> Self {
+        Self {
+            body,
+            ..Self::default()
+        }
+    }
+
+    fn tagged(etag: String) -> Self {
+        Self {
+            etag: Some(etag),
+            ..Self::default()
+        }
+    }
+
+    fn write(&self, mut stream: &TcpStream, is_head: bool) -> io::Result<()> {
+        let etag = self.etag.as_ref();
+        let etag = etag.map_or_else(String::new, |etag| format!("ETag: \"{etag}\"\r\n"));
+        let length = self.length.unwrap_or(self.body.len());
+        let body = if is_head { "" } else { &self.body };
+        let text = format!(
+            "HTTP/1.1 {} x\r\n{etag}Content-Length: {length}\r\n\r\n{body}",
+            self.status
+        );
+        stream.write_all(text.as_bytes())
+    }
+}
+
+/// Reads the head of a request; gives it with its query.
+fn head(reader: &mut impl BufRead) -> io::Result<Option<(Call, BTreeMap<String, String>)>> {
+    let mut line = String::new();
+    if reader.read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    let mut words = line.split_whitespace();
+    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let query: BTreeMap<_, _> = pairs
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (name.to_owned(), decoded(value))
+        })
+        .collect();
+    let part = query.get("partNumber").and_then(|number| number.parse().ok());
+    let op = match (method, part, query.contains_key("uploadId")) {
+        ("PUT", Some(number), true) => Op::Part(number),
+        ("PUT", None, false) => Op::Put,
+        ("POST", None, true) => Op::Complete,
+        ("POST", None, false) if query.contains_key("uploads") => Op::Create,
+        ("DELETE", None, true) => Op::Abort,
+        ("HEAD", None, false) => Op::Head,
+        _ => Op::Other,
+    };
+    let path = decoded(path.trim_start_matches('/'));
+    let mut headers = BTreeMap::new();
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        let Some((name, value)) = line.trim_end().split_once(':') else {
+            break;
+        };
+        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+    }
+    let length = headers
+        .get("content-length")
+        .and_then(|length| length.parse().ok());
+    let call = Call {
+        op,
+        path,
+        length: length.unwrap_or(0),
+        headers,
+        at: Instant::now(),
+        status: None,
+    };
+    Ok(Some((call, query)))
+}
+
+fn decoded(text: &str) -> String {
+    let mut out = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        let hex = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
+        match byte {
+            b'%' => match (hex(rest.next()), hex(rest.next())) {
+                (Some(high), Some(low)) => out.push((high * 16 + low) as u8),
+                _ => out.push(b'%'),
+            },
+            byte => out.push(byte),
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http;
+
+    fn ask(s3: &S3, method: &str, target: &str, body: &[u8]) -> (u16, String) {
+        let reply = http::request(s3.port(), method, target, "text/plain", body).unwrap();
+        (reply.status, reply.text().to_string())
+    }
+
+    fn begin(s3: &S3) -> &'static str {
+        let (status, text) = ask(s3, "POST", "/b/k?uploads=", b"");
+        assert!(status == 200 && text.contains("<UploadId>upload/1+x<"), "{text}");
+        "uploadId=upload%2F1%2Bx"
+    }
+
+    fn completion(parts: &[(u32, &str)]) -> String {
+        let parts = parts.iter().map(|(number, etag)| {
+            format!("<Part><ETag>{etag}</ETag><PartNumber>{number}</PartNumber></Part>")
+        });
+        format!(
+            "<CompleteMultipartUpload>{}</CompleteMultipartUpload>",
+            parts.collect::<String>()
+        )
+    }
+
+    fn etag(body: &[u8]) -> String {
+        S3::start().state().piece(body.to_vec()).etag
+    }
+
+    #[test]
+    fn objects_are_put_and_replaced() {
+        let s3 = S3::start();
+        for text in ["{\"seq\":\"a\"}", "{\"seq\":\"b\"}"] {
+            assert_eq!(ask(&s3, "PUT", "/b/a%20b/c", text.as_bytes()).0, 200);
+        }
+        s3.assert_once(["b".to_owned()]);
+        assert_eq!(s3.replaced(), ["b/a b/c"]);
+        assert_eq!(s3.objects()["b/a b/c"].parts, 0);
+    }
+
+    #[test]
+    fn uploads_keep_the_rules() {
+        let s3 = S3::start();
+        let id = begin(&s3);
+        let (large, small) = (vec![b'x'; PART_MIN], b"small".to_vec());
+        for (number, body) in [(1, &large), (2, &small), (3, &small)] {
+            let target = format!("/b/k?partNumber={number}&{id}");
+            assert_eq!(ask(&s3, "PUT", &target, body).0, 200);
+        }
+        let (one, two) = (etag(&large), etag(&small));
+        let complete = |parts: &[(u32, &str)]| {
+            let (status, text) = ask(&s3, "POST", &format!("/b/k?{id}"), completion(parts).as_bytes());
+            let code = text.split_once("<Code>").map_or("", |(_, rest)| rest);
+            (status, code.split('<').next().unwrap_or_default().to_owned())
+        };
+        assert_eq!(complete(&[(1, &two)]).1, "InvalidPart");
+        assert_eq!(complete(&[(2, &two), (1, &one)]).1, "InvalidPartOrder");
+        assert_eq!(complete(&[(2, &two), (3, &two)]).1, "EntityTooSmall");
+        assert_eq!(complete(&[(1, &one), (1, &one)]).1, "InvalidPartOrder");
+        assert_eq!(complete(&[(1, &one), (2, &two), (3, &two)]).1, "EntityTooSmall");
+        assert_eq!(s3.unfinished(), [("b/k".to_owned(), 3)]);
+        assert_eq!(complete(&[(1, &one), (3, &two)]).0, 200);
+        assert_eq!(complete(&[(1, &one), (3, &two)]).1, "NoSuchUpload");
+        let object = &s3.objects()["b/k"];
+        assert_eq!((object.parts, object.length), (2, PART_MIN + 5));
+        assert_eq!(ask(&s3, "DELETE", &format!("/b/k?{id}"), b"").0, 404);
+    }
+
+    #[test]
+    fn a_script_is_followed() {
+        let s3 = S3::start();
+        s3.script(|call, before| match (&call.op, before) {
+            (Op::Put, 0) => Fault::Refuse(503, "SlowDown"),
+            (Op::Put, 1) => Fault::Lost,
+            _ => Fault::None,
+        });
+        assert_eq!(ask(&s3, "PUT", "/b/k", b"x").0, 503);
+        assert!(s3.objects().is_empty());
+        assert!(http::request(s3.port(), "PUT", "/b/k", "text/plain", b"x").is_err());
+        assert_eq!(s3.objects().len(), 1);
+        assert_eq!((s3.count(&Op::Put), s3.calls()[0].status), (2, Some(503)));
+    }
+}

@@ -1,0 +1,455 @@
+//! Output `s3` against a model of S3: objects are whole, every record stands in one of them once, whatever
+//! fails and whoever is killed; memory and disk are bounded.
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use firelane_testkit::forward::{message, numbered};
+use firelane_testkit::{AckClient, Fault, Forward, Op, Router, RouterBuilder, S3, free_port, until};
+
+use crate::{PATIENCE, binary, numbers};
+
+const SERVICE: &str = "    Flush 0.1\n    Grace 20\n    scheduler.base 1\n    scheduler.cap 2\n";
+/// About 6 MB of lines.
+const PART: u64 = 5_500;
+const PAD: usize = 1_000;
+
+fn input(more: &str) -> String {
+    format!("[INPUT]\n    Name forward\n    unix_path {{dir}}/in.sock\n{more}")
+}
+
+fn output(s3: &S3, more: &str) -> String {
+    let port = s3.port();
+    format!(
+        "[OUTPUT]\n    Name s3\n    Match *\n    Region eu-west-1\n    Bucket logs\n    Endpoint http://127.0.0.1:{port}\n    \
+         Store_Dir {{dir}}/s3\n{more}"
+    )
+}
+
+fn conf(s3: &S3, service: &str, more: &str) -> String {
+    format!("[SERVICE]\n{SERVICE}{service}{}{}", input(""), output(s3, more))
+}
+
+fn builder() -> RouterBuilder {
+    credentials(RouterBuilder::new(binary()))
+}
+
+fn credentials(builder: RouterBuilder) -> RouterBuilder {
+    builder
+        .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+        .env("AWS_SECRET_ACCESS_KEY", "secret")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+}
+
+/// Sends records `from..to` under the tag `name`, over a connection that must never break.
+#[track_caller]
+fn send(router: &Router, name: &str, from: u64, to: u64) {
+    let mut client = Forward::unix(&router.path("in.sock")).unwrap();
+    let records: Vec<_> = numbers(name, to).skip(from as usize).collect();
+    for some in records.chunks(50) {
+        let bytes: Vec<u8> = some
+            .iter()
+            .flat_map(|sequence| message(name, numbered(sequence, PAD)))
+            .collect();
+        let sent = client.send(&bytes, PATIENCE);
+        sent.unwrap_or_else(|error| panic!("disconnected: {error}\n{}", router.log()));
+    }
+}
+
+/// The journals below `store_dir` of a folder.
+fn journals(folder: &Path) -> usize {
+    let entries = fs::read_dir(folder.join("s3/logs")).map(|entries| entries.flatten().count());
+    entries.unwrap_or(0)
+}
+
+#[track_caller]
+fn parts_done(s3: &S3, n: usize) {
+    until(&format!("{n} parts"), PATIENCE, || {
+        let done = s3
+            .calls()
+            .into_iter()
+            .filter(|call| matches!(call.op, Op::Part(_)) && call.status.is_some_and(|status| status == 200));
+        (done.count() >= n).then_some(())
+    });
+}
+
+/// Guarantees: an object has the size that was asked for, parts that S3 takes, the key of its first record;
+/// what is left at the end is there too.
+#[test]
+fn objects_are_made_of_parts() {
+    let s3 = S3::start();
+    let more = "    total_file_size 11M\n    s3_key_format /a/$TAG/%Y\n    storage_class STANDARD_IA\n    sse aws:kms\n    \
+                sse_kms_key_id key-1\n    send_content_md5 on\n";
+    let router = builder().start(&conf(&s3, "", more));
+    send(&router, "app", 0, 5 * PART);
+    let ended = router.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    ended.ledgers().all_delivered("s3.0", 5 * PART);
+    s3.assert_once(numbers("app", 5 * PART));
+    let objects = s3.objects();
+    assert_eq!((s3.unfinished(), s3.replaced()), (vec![], vec![]));
+    let first = &objects["logs/a/app/2023"];
+    assert_eq!(
+        (first.parts, first.sequences.first()),
+        (2, numbers("app", 1).next().as_ref())
+    );
+    assert!(
+        (11_000_000..17_000_000).contains(&first.length),
+        "{}",
+        first.length
+    );
+    assert_eq!(first.headers["x-amz-storage-class"], "STANDARD_IA");
+    assert_eq!(first.headers["x-amz-server-side-encryption"], "aws:kms");
+    assert_eq!(
+        first.headers["x-amz-server-side-encryption-aws-kms-key-id"],
+        "key-1"
+    );
+    for (path, object) in objects.iter().filter(|(path, _)| *path != "logs/a/app/2023") {
+        // The same second, another object.
+        assert!(path.starts_with("logs/a/app/2023-object"), "{path}");
+        let order: Vec<_> = object.sequences.clone();
+        assert!(order.is_sorted(), "{path} is out of order");
+    }
+    let calls = s3.calls();
+    let mut parts = calls.iter().filter(|call| matches!(call.op, Op::Part(_)));
+    assert!(parts.all(|call| call.headers.contains_key("content-md5")));
+    assert_eq!(
+        journals(ended.into_folder().path()),
+        0,
+        "nothing is left to finish"
+    );
+}
+
+/// Scenario: a part goes out at once, one more record comes much later.
+/// Guarantees: the object is finished `upload_timeout` after its first record, with both.
+#[test]
+fn the_timeout_counts_from_the_first_record_of_the_object() {
+    let s3 = S3::start();
+    let more = "    upload_timeout 4s\n    s3_key_format /$TAG/$INDEX\n";
+    let router = builder().start(&conf(&s3, "", more));
+    let start = Instant::now();
+    send(&router, "app", 0, PART);
+    parts_done(&s3, 1);
+    thread::sleep(Duration::from_secs(3).saturating_sub(start.elapsed()));
+    send(&router, "app", PART, PART + 1);
+    s3.wait_for(PART as usize + 1, PATIENCE);
+    let took = start.elapsed();
+    let (early, late) = (Duration::from_millis(3900), Duration::from_millis(6500));
+    assert!(took > early && took < late, "finished after {took:?}");
+    let objects = s3.objects();
+    assert_eq!(objects["logs/app/0"].parts, 2);
+    // A quiet tag is not forgotten either.
+    send(&router, "quiet", 0, 1);
+    s3.wait_for(PART as usize + 2, PATIENCE);
+    assert_eq!(s3.objects()["logs/quiet/1"].parts, 0);
+    router.stop().ledgers().all_delivered("s3.0", PART + 2);
+}
+
+/// Scenario: SIGKILL while the third part of an object is under way, and the fourth waits.
+/// Guarantees: the next start finishes the object with the parts that S3 had, and delivers the rest; every
+/// record stands in one object once.
+#[test]
+fn a_kill_in_the_middle_of_an_upload_costs_nothing() {
+    let s3 = S3::start();
+    s3.script(|call, _| match call.op {
+        Op::Part(n) if n >= 3 => Fault::Hang,
+        _ => Fault::None,
+    });
+    let service = "    storage.path {dir}/log\n";
+    let input = input("    storage.type filesystem\n");
+    let conf = format!("[SERVICE]\n{SERVICE}{service}{input}{}", output(&s3, ""));
+    let router = builder().start(&conf);
+    let client = AckClient {
+        socket: router.path("in.sock"),
+        name: "app".into(),
+        records: 100,
+        pad: PAD,
+        pause: Duration::ZERO,
+    };
+    let acked = client.run(|acked| acked >= 4 * PART);
+    until("the third part", PATIENCE, || {
+        s3.calls().iter().any(|call| call.op == Op::Part(3)).then_some(())
+    });
+    // More than a commit interval: what was parked is known to the log too.
+    thread::sleep(Duration::from_millis(500));
+    let (log, folder) = router.kill();
+    assert_eq!(s3.records(), 0, "{log}");
+    assert_eq!(s3.unfinished().len(), 1);
+    s3.script(|_, _| Fault::None);
+    let router = credentials(RouterBuilder::in_folder(binary(), folder)).start(&conf);
+    let before = s3.calls().len();
+    until("the object is finished", PATIENCE, || {
+        (s3.records() > 0).then_some(())
+    });
+    let calls = s3.calls();
+    assert_eq!(
+        calls[before..]
+            .iter()
+            .filter(|call| call.op == Op::Complete)
+            .count(),
+        1
+    );
+    let ended = router.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let ledgers = ended.ledgers();
+    assert_eq!(ledgers.ingest.get("recovered"), acked.records, "{}", ended.stderr);
+    assert_eq!(ledgers.output("s3.0").get("delivered"), acked.records);
+    s3.assert_once(numbers("app", acked.records));
+    let objects: Vec<_> = s3.objects().into_values().collect();
+    assert!(objects.iter().any(|object| object.parts == 2));
+    assert_eq!(s3.unfinished(), []);
+    assert_eq!(journals(ended.into_folder().path()), 0);
+}
+
+/// Scenario: S3 takes parts and completes nothing until the router has ended; the next one finds it well.
+/// Guarantees: what is parked is neither delivered nor lost, and the ledgers say so.
+#[test]
+fn an_upload_that_cannot_be_finished_waits_for_the_next_start() {
+    let s3 = S3::start();
+    s3.script(|call, _| match call.op {
+        Op::Complete => Fault::Refuse(503, "SlowDown"),
+        _ => Fault::None,
+    });
+    let short = conf(&s3, "", "    upload_timeout 2s\n").replace("Grace 20", "Grace 2");
+    let router = builder().start(&short);
+    send(&router, "app", 0, PART);
+    parts_done(&s3, 1);
+    let ended = router.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let ledgers = ended.ledgers();
+    let first = ledgers.output("s3.0");
+    let parked = first.get("parked");
+    assert!(parked > PART / 2, "{}", ended.stderr);
+    assert_eq!(first.get("delivered") + parked, PART);
+    s3.script(|_, _| Fault::None);
+    let folder = ended.into_folder();
+    let router = credentials(RouterBuilder::in_folder(binary(), folder)).start(&short);
+    s3.wait_for(PART as usize, PATIENCE);
+    let ledgers = router.stop().ledgers();
+    assert_eq!(ledgers.ingest.get("recovered"), parked);
+    assert_eq!(ledgers.output("s3.0").get("delivered"), parked);
+    s3.assert_once(numbers("app", PART));
+}
+
+/// Scenario: a rule of the bucket throws an unfinished upload away.
+/// Guarantees: its records are counted as lost and named; all others are delivered.
+#[test]
+fn an_upload_that_is_gone_is_named() {
+    let s3 = S3::start();
+    let router = builder().start(&conf(&s3, "", ""));
+    send(&router, "app", 0, PART);
+    parts_done(&s3, 1);
+    s3.forget_uploads();
+    send(&router, "app", PART, 3 * PART);
+    let ended = router.stop();
+    let ledgers = ended.ledgers();
+    let output = ledgers.output("s3.0");
+    let lost = output.get("dropped.upload_lost");
+    assert!(lost > PART / 2 && lost <= PART, "{}", ended.stderr);
+    assert_eq!(output.get("delivered") + lost, 3 * PART);
+    assert_eq!(s3.records() as u64, 3 * PART - lost);
+    for word in ["NoSuchUpload", "upload_lost"] {
+        assert!(ended.stderr.contains(word), "{}", ended.stderr);
+    }
+    assert_eq!(ended.code, Some(75), "records were lost");
+}
+
+/// Scenario: every call fails in each way once before it works: throttled, refused for a time, an answer that
+/// is lost, a failure behind a status of 200.
+/// Guarantees: nothing is lost and nothing stands there twice.
+#[test]
+fn faults_of_every_call_cost_nothing() {
+    let s3 = S3::start();
+    s3.script(|call, before| match (&call.op, before) {
+        (Op::Put | Op::Create | Op::Part(_), 0) => Fault::Refuse(503, "SlowDown"),
+        (Op::Put | Op::Part(_), 1) => Fault::Lost,
+        (Op::Part(_), 2) => Fault::Refuse(400, "RequestTimeout"),
+        (Op::Create, 1) => Fault::Refuse(500, "InternalError"),
+        (Op::Complete, 0) => Fault::Late("InternalError"),
+        (Op::Complete, 1) => Fault::Refuse(403, "AccessDenied"),
+        (Op::Complete, 2) => Fault::Lost,
+        _ => Fault::None,
+    });
+    let router = builder().start(&conf(&s3, "", "    upload_timeout 3s\n"));
+    send(&router, "app", 0, PART);
+    send(&router, "small", 0, 10);
+    s3.wait_for(PART as usize + 10, PATIENCE);
+    let ended = router.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    ended.ledgers().all_delivered("s3.0", PART + 10);
+    s3.assert_once(numbers("app", PART).chain(numbers("small", 10)));
+    // Sent again after a lost answer, under the same key.
+    assert_eq!((s3.unfinished().len(), s3.replaced().len()), (0, 1));
+    assert_eq!(s3.count(&Op::Head), 1, "it looked whether the object is complete");
+    assert!(ended.stderr.contains("s3:PutObject"), "{}", ended.stderr);
+}
+
+/// Scenario: the parts of an upload are refused for good when it is completed.
+/// Guarantees: it is aborted, its records are named, and the router goes on.
+#[test]
+fn an_upload_that_is_refused_is_aborted() {
+    let s3 = S3::start();
+    s3.script(|call, before| match (&call.op, before) {
+        (Op::Complete, 0) => Fault::Refuse(400, "InvalidPart"),
+        _ => Fault::None,
+    });
+    let router = builder().start(&conf(&s3, "", "    upload_timeout 1s\n"));
+    send(&router, "app", 0, PART);
+    until("it is aborted", PATIENCE, || {
+        (s3.count(&Op::Abort) > 0).then_some(())
+    });
+    send(&router, "late", 0, 10);
+    s3.wait_for(10, PATIENCE);
+    let ended = router.stop();
+    let ledgers = ended.ledgers();
+    let lost = ledgers.output("s3.0").get("dropped.upload_lost");
+    assert_eq!(s3.records() as u64 + lost, PART + 10, "{}", ended.stderr);
+    assert!(
+        lost > 0 && ended.stderr.contains("InvalidPart"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(s3.unfinished(), []);
+}
+
+/// Scenario: a reload changes the output while an upload is open.
+/// Guarantees: the old output finishes its object; nothing is lost or repeated.
+#[test]
+fn a_reload_finishes_what_is_open() {
+    let s3 = S3::start();
+    let router = builder().start(&conf(&s3, "", ""));
+    send(&router, "app", 0, PART);
+    parts_done(&s3, 1);
+    router.write("router.conf", &conf(&s3, "", "    storage_class GLACIER_IR\n"));
+    router.reload();
+    s3.wait_for(PART as usize, PATIENCE);
+    send(&router, "app", PART, PART + 10);
+    let ended = router.stop();
+    let ledgers = ended.ledgers();
+    assert_eq!(
+        ledgers.output("s3.0").get("delivered"),
+        PART + 10,
+        "{}",
+        ended.stderr
+    );
+    s3.assert_once(numbers("app", PART + 10));
+}
+
+/// Guarantees: a folder that cannot be used is named at the start.
+#[test]
+fn a_folder_that_cannot_be_written_is_named() {
+    let s3 = S3::start();
+    let text = conf(&s3, "", "").replace("{dir}/s3", "router.conf/s3");
+    let ended = builder()
+        .file("router.conf", &text)
+        .args(&["router", "-c", "router.conf"])
+        .run();
+    assert_ne!(ended.code, Some(0));
+    let said = ["`store_dir` cannot be used", "router.conf/s3", "s3.0"];
+    assert!(
+        said.iter().all(|word| ended.stderr.contains(word)),
+        "{}",
+        ended.stderr
+    );
+}
+
+/// The size of the files below a folder.
+fn disk(folder: &Path) -> u64 {
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        bytes += match entry.metadata() {
+            Ok(kind) if kind.is_dir() => disk(&path),
+            Ok(kind) => kind.len(),
+            Err(_) => 0,
+        };
+    }
+    bytes
+}
+
+/// Scenario: 20 tags, one of them quiet, with objects of 100 MB that are finished after 10 minutes, more
+/// records than the 25 MB that memory may hold, and an S3 that takes 50 ms for each request. Short form: a
+/// tenth of the memory, for some seconds; `FIRELANE_SOAK=1`: 20 MB/s for three minutes.
+/// Guarantees: no write of a client waits for more than a second, memory and disk are bounded, every record is
+/// there once.
+#[test]
+fn many_tags_under_pressure_never_stall() {
+    let soak = std::env::var_os("FIRELANE_SOAK").is_some_and(|value| value == "1");
+    // Seconds, bytes a second, megabytes of memory.
+    let (seconds, rate, limit) = if soak {
+        (180, 20_000_000, 25)
+    } else {
+        (6, 4_000_000, 5)
+    };
+    let s3 = S3::start();
+    s3.keep_no_bodies();
+    s3.script(|_, _| Fault::After(Duration::from_millis(50)));
+    let admin = free_port();
+    let server = format!(
+        "    HTTP_Server On\n    HTTP_Listen 127.0.0.1\n    HTTP_Port {admin}\n    firelane.spill_path {{dir}}/spill\n"
+    );
+    let input = input(&format!("    Mem_Buf_Limit {limit}MB\n"));
+    let more = "    total_file_size 100M\n    upload_timeout 10m\n";
+    let conf = format!("[SERVICE]\n{SERVICE}{server}{input}{}", output(&s3, more));
+    let router = builder().start(&conf);
+    let tags: Vec<String> = (0..19).map(|n| format!("tag-{n:02}")).collect();
+    let mut client = Forward::unix(&router.path("in.sock")).unwrap();
+    let (start, mut worst, mut sent, mut disk_max) = (Instant::now(), Duration::ZERO, 0_u64, 0);
+    let mut counts = vec![0_u64; tags.len()];
+    let mut quiet = 0;
+    while start.elapsed() < Duration::from_secs(seconds) {
+        let mut bytes = Vec::new();
+        for (tag, count) in tags.iter().zip(&mut counts) {
+            for _ in 0..5 {
+                bytes.extend(message(tag, numbered(&format!("{tag}-{count:07}"), PAD)));
+                *count += 1;
+            }
+        }
+        if start.elapsed().as_secs() / 60 >= quiet {
+            bytes.extend(message("quiet", numbered(&format!("quiet-{quiet:07}"), PAD)));
+            quiet += 1;
+        }
+        sent += bytes.len() as u64;
+        let before = Instant::now();
+        let done = client.send(&bytes, PATIENCE);
+        done.unwrap_or_else(|error| panic!("disconnected: {error}\n{}", router.log()));
+        worst = worst.max(before.elapsed());
+        if sent % 64 == 0 {
+            disk_max = disk_max.max(disk(&router.path("spill")));
+        }
+        let due = Duration::from_secs_f64(sent as f64 / f64::from(rate));
+        thread::sleep(due.saturating_sub(start.elapsed()));
+    }
+    disk_max = disk_max.max(disk(&router.path("spill")));
+    let (_, peak) = router.memory();
+    let ended = router.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let all: u64 = counts.iter().sum::<u64>() + quiet;
+    ended.ledgers().all_delivered("s3.0", all);
+    let wanted = tags
+        .iter()
+        .zip(&counts)
+        .flat_map(|(tag, count)| numbers(tag, *count));
+    s3.assert_once(wanted.chain(numbers("quiet", quiet)));
+    let objects = s3.objects();
+    let speed = sent as f64 / start.elapsed().as_secs_f64() / 1e6;
+    let told = format!(
+        "{all} records, {speed:.1} MB/s, worst write {worst:?}, {} objects, {} MB at the peak, {} MB on disk",
+        objects.len(),
+        peak / 1_000_000,
+        disk_max / 1_000_000
+    );
+    eprintln!("{told}");
+    assert!(worst < Duration::from_secs(1), "{told}");
+    assert!(peak < (limit * 3 + 64) * 1_000_000, "{told}");
+    assert!(disk_max < 300_000_000, "{told}");
+    let quiet: Vec<_> = objects.keys().filter(|path| path.contains("/quiet/")).collect();
+    assert!(
+        quiet.len() <= 4,
+        "the quiet tag has {} objects: {told}",
+        quiet.len()
+    );
+    assert_eq!((s3.unfinished(), s3.replaced()), (vec![], vec![]));
+}
