@@ -265,7 +265,7 @@ fn checked(body: &Value) -> Result<Vec<(i64, String)>, Failure> {
 
 /// Whether the service leaves out an event of that time, in a group that keeps events for so many days.
 pub(super) fn is_left_out(time: i64, kept: Option<i64>) -> bool {
-    time < NOW - 14 * DAY || time > NOW + 2 * HOUR || kept.is_some_and(|days| time < NOW - days * DAY)
+    !(NOW - 14 * DAY..=NOW + 2 * HOUR).contains(&time) || kept.is_some_and(|days| time < NOW - days * DAY)
 }
 
 /// Stores what is neither too old nor too new, and answers as the service does.

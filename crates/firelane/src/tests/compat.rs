@@ -15,7 +15,7 @@ use crate::registry::TABLES;
 const TABLE: &str = include_str!("../../../../compat/compat.toml");
 
 /// Values of all kinds: most properties take one of them.
-const VALUES: [&str; 20] = [
+const VALUES: [&str; 21] = [
     "on",
     "off",
     "1",
@@ -36,6 +36,7 @@ const VALUES: [&str; 20] = [
     "AND",
     "{\"a\":1}",
     "iso8601",
+    "STANDARD",
 ];
 
 /// What comes of a property with a value.
@@ -73,6 +74,9 @@ impl Plugin<'_> {
         match (self.kind, self.name) {
             ("input", "tail") => &[("path", "app.log")],
             ("input", _) => &[],
+            ("output", "cloudwatch" | "cloudwatch_logs") => {
+                &[("match", "*"), ("log_group_name", "g"), ("log_stream_name", "s")]
+            }
             ("filter", "parser") => &[("match", "*"), ("key_name", "log"), ("parser", "json")],
             _ => &[("match", "*")],
         }
@@ -82,7 +86,12 @@ impl Plugin<'_> {
         let mut section = Section::new(self.section_kind(), Span::default());
         let mut lines = vec![("name", self.name)];
         lines.extend(self.needs().iter().chain(beside(key)));
-        lines.retain(|(name, _)| *name != key);
+        let instead = beside(key);
+        lines.retain(|(name, value)| {
+            let is_replaced =
+                instead.iter().any(|(other, _)| other == name) && !instead.contains(&(*name, *value));
+            *name != key && !is_replaced && !(key == "log_stream_prefix" && *name == "log_stream_name")
+        });
         lines.push((key, value));
         for (key, value) in lines {
             section.push(key, value, Span::default());
@@ -119,6 +128,10 @@ fn beside(key: &str) -> &'static [(&'static str, &'static str)] {
         "delimiter" | "label_delimiter" => &[("format", "ltsv")],
         "csv_column_names" => &[("format", "csv")],
         "template" => &[("format", "template")],
+        "external_id" => &[("role_arn", "arn:aws:iam::123456789012:role/logs")],
+        "log_group_class" | "log_retention_days" | "new_log_group_tags" => &[("auto_create_group", "on")],
+        "default_log_group_name" => &[("log_group_name", "$(k)")],
+        "default_log_stream_name" => &[("log_stream_name", "$(k)")],
         _ => &[],
     }
 }
