@@ -6,28 +6,76 @@ use proptest::prelude::*;
 use super::super::model::is_left_out;
 use super::*;
 
-#[test]
-fn requests_are_full() {
+/// Events of each request that records become, by both ways of writing them: as the value of a key, or as
+/// the whole record, whose JSON has ten bytes more.
+fn check(records: &[Record], want: &[usize]) {
     let place = Place {
         group: "g".to_owned(),
         stream: "s".to_owned(),
     };
-    let plan = |records: &[Record]| {
+    let sizes = |log_key, records: &[Record]| {
+        let plan = encode::plan(&messages(Dialect::FluentBit, log_key), &place, &chunk(records));
+        plan.puts.iter().map(|put| put.records.len()).collect::<Vec<_>>()
+    };
+    assert_eq!(sizes(Some("log"), records), want);
+    let mut shorter = records.to_vec();
+    for (_, text) in &mut shorter {
+        let text = text.as_mut().unwrap();
+        text.truncate(text.len().saturating_sub(r#"{"log":""}"#.len()));
+    }
+    assert_eq!(sizes(None, &shorter), want);
+}
+
+fn sized(sizes: &[usize]) -> Vec<Record> {
+    let text = |size: &usize| (NOW, Some(vec![b'x'; *size]));
+    sizes.iter().map(text).collect()
+}
+
+#[test]
+fn requests_are_full_to_the_byte() {
+    check(&sized(&[600_000, 448_524]), &[2]);
+    check(&sized(&[600_000, 448_525]), &[1, 1]);
+    check(&sized(&[524_236, 524_262, 1_000_000]), &[2, 1]);
+    check(&sized(&[1_000_000, 1_000_000]), &[1, 1]);
+    // An event over the limit has its rest in an event of its own.
+    check(&sized(&[1_000_001]), &[2]);
+    check(&sized(&[1_048_524]), &[2]);
+    check(&sized(&[1_048_525]), &[1, 1]);
+    check(&sized(&[20; 10_001]), &[10_000, 1]);
+}
+
+#[test]
+fn escapes_do_not_count() {
+    let line = (NOW, Some(vec![b'"'; 1_022]));
+    let place = Place {
+        group: "g".to_owned(),
+        stream: "s".to_owned(),
+    };
+    let plan = |count| {
+        let records = vec![line.clone(); count];
         encode::plan(
             &messages(Dialect::FluentBit, Some("log")),
             &place,
-            &chunk(records),
+            &chunk(&records),
         )
     };
-    // Quotes count once, however they are escaped.
-    let line = "\"".repeat(74);
-    let full = lines(&vec![line.as_str(); 10_485]);
-    let sizes: Vec<_> = plan(&full).puts.iter().map(|put| put.records.len()).collect();
-    assert_eq!(sizes, [10_000, 485]);
-    let line = "\"".repeat(1_022);
-    let full = lines(&vec![line.as_str(); 1_001]);
-    let sizes: Vec<_> = plan(&full).puts.iter().map(|put| put.records.len()).collect();
-    assert_eq!(sizes, [1_000, 1], "1000 × 1048 bytes fit, 1001 do not");
+    let sizes: Vec<_> = plan(1_001).puts.iter().map(|put| put.records.len()).collect();
+    assert_eq!(sizes, [1_000, 1], "1,000 × 1,048 bytes fit, 1,001 do not");
+}
+
+#[test]
+fn a_request_spans_less_than_a_day() {
+    let day = 24 * 3600 * 1000;
+    let at = |times: &[i64]| -> Vec<Record> {
+        times
+            .iter()
+            .map(|time| (NOW + time, Some(vec![b'x'; 40])))
+            .collect()
+    };
+    check(&at(&[0, day - 1]), &[2]);
+    check(&at(&[0, day]), &[1, 1]);
+    check(&at(&[day, 1, 0, day - 1]), &[3, 1]);
+    check(&at(&[2 * day, day, 0, day + 5]), &[1, 2, 1]);
 }
 
 fn millis() -> impl Strategy<Value = i64> {
