@@ -15,7 +15,13 @@ fn check(records: &[Record], want: &[usize]) {
     };
     let sizes = |log_key, records: &[Record]| {
         let plan = encode::plan(&messages(Dialect::FluentBit, log_key), &place, &chunk(records));
-        plan.puts.iter().map(|put| put.records.len()).collect::<Vec<_>>()
+        let events = |put: &encode::Put| {
+            let body: serde_json::Value = serde_json::from_slice(&put.body).unwrap();
+            let events = body["logEvents"].as_array().unwrap().len();
+            assert_eq!(events, put.records.len());
+            events
+        };
+        plan.puts.iter().map(events).collect::<Vec<_>>()
     };
     assert_eq!(sizes(Some("log"), records), want);
     let mut shorter = records.to_vec();
