@@ -1,5 +1,6 @@
 //! Properties of `cloudwatch_logs` and `cloudwatch`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use firelane_conf::Diagnostic;
@@ -8,7 +9,7 @@ use firelane_core::{BuildCx, Limits, Order, Output, OutputConfig};
 use firelane_net::HeaderValue;
 use firelane_net::aws::{AwsSettings, Service};
 use firelane_record::accessor::{Accessor, Template};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 
 use super::Logs;
@@ -100,9 +101,19 @@ pub struct Config {
 
 /// Properties of `[OUTPUT] Name cloudwatch`: those of `cloudwatch_logs`. Records print as Go prints them, and
 /// one line end behind the value of `log_key` is taken off.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(transparent)]
 pub struct GoConfig(Config);
+
+impl JsonSchema for GoConfig {
+    fn schema_name() -> Cow<'static, str> {
+        "GoConfig".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Config::json_schema(generator)
+    }
+}
 
 impl OutputConfig for Config {
     fn build(self, cx: &BuildCx<'_>) -> Result<Arc<dyn Output>, Vec<Diagnostic>> {
@@ -159,7 +170,7 @@ impl Config {
             names: Names::new(group, stream, TaskSource::of_process()),
             messages: Arc::new(messages),
             log_key: log_key.unwrap_or_default().to_owned(),
-            streams: Streams::new(creation),
+            streams: Streams::new(cx.instance, creation),
             api: Box::new(Remote {
                 client,
                 format,
@@ -251,7 +262,7 @@ impl Config {
         };
         let text = given(option).unwrap_or(default);
         match Name::parse(kind, text, false, "") {
-            Ok(name) if !name.has_variables() => Ok(text),
+            Ok(_) if !text.contains("$(") => Ok(text),
             Ok(_) => Err(refuse(
                 cx,
                 key,
@@ -269,8 +280,12 @@ impl Config {
         template_key: &str,
         default_key: &str,
     ) -> Result<Name, Diagnostic> {
-        if !name.has_variables() && cx.section.get(default_key).is_some() {
-            warn(cx, default_key, "has no effect: the name has no variables `$(…)`");
+        if !name.may_miss() && cx.section.get(default_key).is_some() {
+            warn(
+                cx,
+                default_key,
+                "has no effect: the name has no variables that a record may lack",
+            );
         }
         let option = match template_key {
             "log_group_template" => &self.log_group_template,
@@ -365,6 +380,12 @@ fn tags(text: &str) -> Result<Vec<(String, String)>, String> {
         if key.chars().count() > key_max || value.chars().count() > value_max {
             return Err(format!(
                 "tag `{key}`: a key has {key_max} characters at most, a value {value_max}"
+            ));
+        }
+        let good = |c: char| c.is_alphanumeric() || " _.:/=+-@".contains(c);
+        if !key.chars().chain(value.chars()).all(good) || key.to_ascii_lowercase().starts_with("aws:") {
+            return Err(format!(
+                "tag `{key}`: letters, digits, blanks and `_.:/=+-@` only, and no key that begins with `aws:`"
             ));
         }
         tags.retain(|(known, _)| known != key);

@@ -164,8 +164,8 @@ impl Name {
         self
     }
 
-    /// Whether it has variables `$(…)`: only then a default name may be needed.
-    pub(super) fn has_variables(&self) -> bool {
+    /// Whether it has variables that a record may lack: only then a default name is needed.
+    pub(super) fn may_miss(&self) -> bool {
         let plain = |piece: &Piece| matches!(piece, Piece::Text(_) | Piece::Tag);
         !self.pieces.iter().all(plain)
     }

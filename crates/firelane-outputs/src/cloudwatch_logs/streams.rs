@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use firelane_core::{Cause, Judgement};
+use firelane_core::{Cause, CauseKind, Judgement};
 use firelane_record::json::JsonOptions;
 use tracing::{info, warn};
 
@@ -125,6 +125,8 @@ struct Group {
 /// The streams and groups of an instance.
 #[derive(Debug)]
 pub(super) struct Streams {
+    /// For messages.
+    instance: String,
     creation: Creation,
     streams: Slots<Known>,
     groups: Slots<Group>,
@@ -135,8 +137,9 @@ type Failed = Judgement;
 
 impl Streams {
     /// Nothing is known yet.
-    pub(super) fn new(creation: Creation) -> Self {
+    pub(super) fn new(instance: &str, creation: Creation) -> Self {
         Self {
+            instance: instance.to_owned(),
             creation,
             streams: Slots::new(STREAMS_MAX),
             groups: Slots::new(GROUPS_MAX),
@@ -218,9 +221,13 @@ impl Streams {
                 .await,
         ) {
             Answer::Done(_) => {
-                info!(target: "output", group = place.group, "log group created");
+                info!(target: "output", instance = %self.instance, group = place.group, "log group created");
             }
             Answer::Exists => {}
+            // A refusal is about class or tags, not about the records: they wait until that is mended.
+            Answer::Other(Judgement::Refused(why)) => {
+                return Err(Failed::Unavailable(Cause::new(CauseKind::Unavailable, why.text)));
+            }
             Answer::Missing(why) | Answer::Denied(why) => return Err(Failed::Unavailable(why)),
             Answer::Other(judgement) => return Err(judgement),
         }
@@ -258,7 +265,7 @@ impl Streams {
         match Answer::read(api.call(Operation::PutRetentionPolicy, closed(body)).await) {
             Answer::Done(_) | Answer::Exists => {}
             Answer::Denied(why) | Answer::Other(Judgement::Refused(why)) => {
-                warn!(target: "output", group = name, days, cause = %why, "the group keeps its events for ever: `log_retention_days` cannot be set");
+                warn!(target: "output", instance = %self.instance, group = name, days, cause = %why, "the group keeps its events for ever: `log_retention_days` cannot be set");
             }
             Answer::Missing(why) => return Err(Failed::Unavailable(why)),
             Answer::Other(judgement) => return Err(judgement),
@@ -294,4 +301,24 @@ fn pair(key: &str, value: &str, body: &mut Vec<u8>) {
 fn closed(mut body: Vec<u8>) -> Bytes {
     body.push(b'}');
     body.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_is_bounded_and_what_is_held_is_kept() {
+        let slots = Slots::<u32>::new(8);
+        let held = slots.get("held");
+        for n in 0..100 {
+            slots.get(&format!("k{n}"));
+            assert!(slots.table.lock().unwrap().slots.len() <= 8);
+            slots.get("used");
+        }
+        let table = slots.table.lock().unwrap();
+        assert!(table.slots.contains_key("used") && table.slots.contains_key("k99"));
+        assert!(Arc::ptr_eq(&table.slots["held"].value, &held));
+        assert!(!table.slots.contains_key("k0"));
+    }
 }

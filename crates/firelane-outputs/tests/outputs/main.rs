@@ -5,6 +5,7 @@
     reason = "helpers of tests; clippy exempts only the tests themselves"
 )]
 
+mod cloudwatch;
 mod file;
 mod forward;
 mod http;

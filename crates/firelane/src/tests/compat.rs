@@ -15,7 +15,7 @@ use crate::registry::TABLES;
 const TABLE: &str = include_str!("../../../../compat/compat.toml");
 
 /// Values of all kinds: most properties take one of them.
-const VALUES: [&str; 22] = [
+const VALUES: [&str; 23] = [
     "on",
     "off",
     "1",
@@ -38,6 +38,7 @@ const VALUES: [&str; 22] = [
     "iso8601",
     "create",
     "name:Zm91bmQuaW8kYWJjJGRlZg==",
+    "STANDARD",
 ];
 
 /// What comes of a property with a value.
@@ -77,6 +78,9 @@ impl Plugin<'_> {
             ("input", _) => &[],
             ("output", "firehose" | "kinesis_firehose") => &[("match", "*"), ("delivery_stream", "app")],
             ("output", "kinesis" | "kinesis_streams") => &[("match", "*"), ("stream", "app")],
+            ("output", "cloudwatch" | "cloudwatch_logs") => {
+                &[("match", "*"), ("log_group_name", "g"), ("log_stream_name", "s")]
+            }
             ("filter", "parser") => &[("match", "*"), ("key_name", "log"), ("parser", "json")],
             _ => &[("match", "*")],
         }
@@ -85,11 +89,14 @@ impl Plugin<'_> {
     fn try_value(self, key: &str, value: &str) -> Fate {
         let mut section = Section::new(self.section_kind(), Span::default());
         let mut lines = vec![("name", self.name)];
-        let beside = beside(key)
+        let beside: Vec<_> = beside(key)
             .iter()
-            .filter(|(name, _)| *name != "aws_service" || self.name == "http");
-        lines.extend(self.needs().iter().chain(beside));
-        lines.retain(|(name, _)| *name != key);
+            .filter(|(name, _)| *name != "aws_service" || self.name == "http")
+            .collect();
+        let needs = self.needs().iter();
+        lines.extend(needs.filter(|(name, _)| !beside.iter().any(|(other, _)| other == name)));
+        lines.extend(beside);
+        lines.retain(|(name, _)| *name != key && !(key == "log_stream_prefix" && *name == "log_stream_name"));
         lines.push((key, value));
         for (key, value) in lines {
             section.push(key, value, Span::default());
@@ -133,6 +140,9 @@ fn beside(key: &str) -> &'static [(&'static str, &'static str)] {
         "template" => &[("format", "template")],
         "external_id" => &[("role_arn", "arn:aws:iam::123456789012:role/logs")],
         "time_key_format" => &[("time_key", "time")],
+        "log_group_class" | "log_retention_days" | "new_log_group_tags" => &[("auto_create_group", "on")],
+        "default_log_group_name" => &[("log_group_name", "$(k)")],
+        "default_log_stream_name" => &[("log_stream_name", "$(k)")],
         _ => &[],
     }
 }
