@@ -41,7 +41,7 @@ OUTPUTS = {
 
 
 def configuration(endpoint, outputs, more=""):
-    text = ("[SERVICE]\nFlush 1\nGrace 60\nScheduler.Base 1\nScheduler.Cap 2\n"
+    text = ("[SERVICE]\nFlush 1\nGrace 240\nScheduler.Base 1\nScheduler.Cap 2\n"
             "[INPUT]\nName forward\nUnix_Path {dir}/fluent.sock\nMem_Buf_Limit 64M\n")
     for name in outputs:
         text += "[OUTPUT]\nAlias %s\nMatch app-firelens-*\nRegion %s\nEndpoint %s\n" % (name, REGION, endpoint)

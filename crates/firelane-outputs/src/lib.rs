@@ -6,6 +6,7 @@
 
 mod aws;
 pub mod driver;
+mod go_json;
 mod payload;
 mod settings;
 mod squeeze;

@@ -8,7 +8,7 @@ use firelane_record::accessor::Accessor;
 use firelane_record::json::JsonOptions;
 use firelane_record::msgpack;
 
-use super::go_json;
+use crate::go_json;
 
 /// Whose plugin is meant: the name that the user wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -27,7 +27,6 @@ mod api;
 mod config;
 mod direct;
 mod encode;
-mod go_json;
 mod message;
 #[cfg(test)]
 mod model;

@@ -27,7 +27,6 @@
 
 mod aggregate;
 mod config;
-mod go_json;
 mod judge;
 mod keys;
 mod lines;

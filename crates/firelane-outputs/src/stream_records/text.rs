@@ -4,9 +4,9 @@ use firelane_record::json::JsonOptions;
 use firelane_record::msgpack::{self, Reader, Token};
 use firelane_record::{Event, Timestamp};
 
-use super::go_json::GoJson;
 use super::press::Press;
 use super::{Dialect, Settings, TimeField};
+use crate::go_json;
 
 /// Stands behind what is left of a record that was cut.
 const SUFFIX: &[u8] = b"[Truncated...]";
@@ -32,7 +32,6 @@ pub(super) struct Scratch {
     /// The record as it was printed last.
     pub(super) text: Vec<u8>,
     map: Vec<u8>,
-    go: GoJson,
     time: Vec<u8>,
     /// The second that `time` shows, where its format has no fraction.
     second: Option<i64>,
@@ -66,7 +65,6 @@ impl Texts {
         let Scratch {
             text,
             map,
-            go,
             time,
             second,
         } = scratch;
@@ -82,7 +80,7 @@ impl Texts {
         }
         match (&self.log_key, self.dialect) {
             (None, Dialect::C) => self.json.encode_body(body, text),
-            (None, Dialect::Go) => go.write(body, text),
+            (None, Dialect::Go) => go_json::write(body, text),
             (Some(key), dialect) => {
                 let mut pairs = msgpack::pairs(body).filter(|(raw, _)| msgpack::text(raw) == Some(key));
                 let Some((_, value)) = pairs.by_ref().last() else {
@@ -92,7 +90,7 @@ impl Texts {
                     (Some(string), Dialect::C) => self.json.escape(string, text),
                     (Some(string), Dialect::Go) => text.extend_from_slice(string),
                     (None, Dialect::C) => self.json.encode_value(value, text),
-                    (None, Dialect::Go) => go.write(value, text),
+                    (None, Dialect::Go) => go_json::write(value, text),
                 }
             }
         }

@@ -15,7 +15,7 @@ const DEPTH_GUARD: usize = 64;
 type Pair<'a> = (Cow<'a, [u8]>, &'a [u8]);
 
 /// Appends a raw value.
-pub(super) fn write(raw: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn write(raw: &[u8], out: &mut Vec<u8>) {
     let mut writer = Writer {
         out,
         pairs: Vec::new(),
@@ -157,7 +157,7 @@ fn clean_len(text: &[u8]) -> usize {
 
 /// Appends the inside of a string.
 #[inline]
-pub(super) fn escape(text: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn escape(text: &[u8], out: &mut Vec<u8>) {
     let clean = clean_len(text);
     if clean == text.len() {
         out.extend_from_slice(text);
