@@ -60,7 +60,7 @@ pub(super) struct Config {
     store_dir_limit_size: Option<ByteSize>,
     /// `gzip`, `zstd` or `snappy` (one raw block: each chunk is an object of its own).
     compression: Option<String>,
-    /// `json_lines`. `arrow` and `parquet` are not built in.
+    /// `json_lines` (also written `json`): an object and a newline each. `arrow` and `parquet` are not built in.
     format: Option<String>,
     /// Key of the date; `false` leaves it out. Default `date`.
     json_date_key: Option<String>,
@@ -148,8 +148,8 @@ impl OutputConfig for Config {
         let coding = self.coding(cx).map_err(&mut note);
         let json = self.format(cx).map_err(&mut note);
         let keys = self.keys(cx).map_err(&mut note);
-        let shape = self.shape(cx, coding.clone().ok().flatten()).map_err(&mut note);
-        let headers = self.headers(cx, coding.clone().ok().flatten());
+        let shape = self.shape(cx, coding.ok().flatten()).map_err(&mut note);
+        let headers = self.headers(cx, coding.ok().flatten());
         let headers = headers.map_err(|more| errors.extend(more));
         let settings = self.settings();
         let client = client(cx, Service::S3, settings).map_err(|more| errors.extend(more));
@@ -183,6 +183,7 @@ impl OutputConfig for Config {
             client,
             headers,
             name: name.clone(),
+            instance: cx.instance.to_owned(),
         };
         let has_folder = self.store_dir.is_some();
         Ok(Arc::new(S3::new(

@@ -9,6 +9,7 @@ mod file;
 mod forward;
 mod http;
 mod peers;
+mod s3;
 mod secrets;
 mod tcp;
 mod tls;

@@ -15,7 +15,7 @@ use crate::registry::TABLES;
 const TABLE: &str = include_str!("../../../../compat/compat.toml");
 
 /// Values of all kinds: most properties take one of them.
-const VALUES: [&str; 20] = [
+const VALUES: [&str; 22] = [
     "on",
     "off",
     "1",
@@ -36,6 +36,8 @@ const VALUES: [&str; 20] = [
     "AND",
     "{\"a\":1}",
     "iso8601",
+    "20M",
+    "/a",
 ];
 
 /// What comes of a property with a value.
@@ -73,6 +75,7 @@ impl Plugin<'_> {
         match (self.kind, self.name) {
             ("input", "tail") => &[("path", "app.log")],
             ("input", _) => &[],
+            ("output", "s3") => &[("match", "*"), ("bucket", "b")],
             ("filter", "parser") => &[("match", "*"), ("key_name", "log"), ("parser", "json")],
             _ => &[("match", "*")],
         }
