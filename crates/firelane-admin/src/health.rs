@@ -166,6 +166,7 @@ pub(crate) async fn delivery(State(admin): State<Arc<Admin>>) -> Response {
             "retained_bytes": counts.retained_bytes.get(),
             "delivered_records": counts.proc_records.get(),
             "dropped_records": counts.dropped.total(),
+            "parked_records": counts.parked.get(),
             "dead_lettered_records": counts.dead_lettered.get(),
             "retries": counts.retries.get(),
         });

@@ -200,6 +200,8 @@ fn v2_outputs(page: &mut Page, admin: &Admin) {
             name,
             counts.dead_lettered.get(),
         );
+        let parked = counts.parked.get() as f64;
+        page.gauge("firelane_output_parked_records", name, parked);
         let in_flight = counts.in_flight.get() as f64;
         page.gauge("firelane_output_in_flight_chunks", name, in_flight);
         let oldest = output.oldest.as_secs_f64();

@@ -42,7 +42,8 @@ pub struct OutputStatus {
     pub name: Arc<str>,
     /// Its counters.
     pub counts: Arc<OutputCounts>,
-    /// How long its oldest record has waited; zero if none waits.
+    /// How long its oldest record has waited, beyond what the output waits by itself for more; zero if none
+    /// waits.
     pub oldest: Duration,
 }
 
@@ -121,7 +122,7 @@ impl Status {
         let replaced = self.shared.replaced();
         let outputs = replaced.iter().flat_map(|pipeline| outputs(pipeline));
         outputs
-            .filter(|output| output.counts.retained_bytes.get() > 0)
+            .filter(|output| output.counts.retained_bytes.get() > 0 || output.counts.parked.get() > 0)
             .collect()
     }
 

@@ -467,6 +467,9 @@ impl Route {
             .chain(self.in_flight.iter().map(|(_, claim)| claim))
             .map(Claim::oldest);
         let oldest = claims.chain(self.batcher.oldest()).min().unwrap_or(u64::MAX);
+        // What an output that collects for long waits for by itself is not late.
+        let linger = self.batcher.limits().linger.unwrap_or_default();
+        let oldest = oldest.saturating_add(linger.as_millis() as u64);
         end.oldest.store(oldest, Ordering::Relaxed);
     }
 

@@ -19,6 +19,8 @@ use crate::driver::aws_cause;
 pub(super) struct Bucket {
     pub(super) client: AwsClient,
     pub(super) name: String,
+    /// The output, for messages.
+    pub(super) instance: String,
     /// Headers of whole objects and of begun uploads: type, encoding, ACL, storage class, encryption.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
 }

@@ -60,7 +60,7 @@ pub(super) struct Config {
     store_dir_limit_size: Option<ByteSize>,
     /// `gzip`, `zstd` or `snappy` (one raw block: each chunk is an object of its own).
     compression: Option<String>,
-    /// `json_lines`. `arrow` and `parquet` are not built in.
+    /// `json_lines` (also written `json`): an object and a newline each. `arrow` and `parquet` are not built in.
     format: Option<String>,
     /// Key of the date; `false` leaves it out. Default `date`.
     json_date_key: Option<String>,
@@ -183,6 +183,7 @@ impl OutputConfig for Config {
             client,
             headers,
             name: name.clone(),
+            instance: cx.instance.to_owned(),
         };
         let has_folder = self.store_dir.is_some();
         Ok(Arc::new(S3::new(

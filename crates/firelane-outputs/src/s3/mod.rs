@@ -175,7 +175,7 @@ impl S3 {
             )),
             Err(error) => {
                 let folder = self.folder.display();
-                warn!(target: "output", %error, "`store_dir` ({folder}) cannot be written: each chunk becomes an object of its own; set `store_dir` for larger ones");
+                warn!(target: "output", instance = %self.bucket.instance, %error, "`store_dir` ({folder}) cannot be written: each chunk becomes an object of its own; set `store_dir` for larger ones");
                 Ok(())
             }
         }
@@ -192,7 +192,7 @@ impl S3 {
     fn rest(&self, error: &StoreError) {
         let mut rests = self.rests_until.lock().unwrap_or_else(PoisonError::into_inner);
         *rests = Some(Instant::now() + JOURNAL_REST);
-        warn!(target: "output", %error, "the journal of uploads cannot be written: for a minute each chunk becomes an object of its own");
+        warn!(target: "output", instance = %self.bucket.instance, %error, "the journal of uploads cannot be written: for a minute each chunk becomes an object of its own");
     }
 
     /// Runs a call of the store on a thread that may wait for the disk.
@@ -218,7 +218,7 @@ impl S3 {
         };
         let mut key = self.keys.render(Ingredients { tag, time, index });
         if key.lacks_part && !self.told_part.swap(true, Ordering::Relaxed) {
-            warn!(target: "output", %tag, "`s3_key_format` asks for a part that this tag has not: the whole tag stands there");
+            warn!(target: "output", instance = %self.bucket.instance, %tag, "`s3_key_format` asks for a part that this tag has not: the whole tag stands there");
         }
         if self.shape.is_put {
             key.plain.clone_from(&key.put);

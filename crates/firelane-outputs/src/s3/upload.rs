@@ -306,7 +306,7 @@ impl S3 {
         match self.bucket.put(&key, &body).await {
             Ok(()) => {
                 self.note_used(&key);
-                debug!(target: "output", key, bytes = body.bytes.len(), "object put");
+                debug!(target: "output", instance = %self.bucket.instance, key, bytes = body.bytes.len(), "object put");
                 // One that was begun in parts before is thrown away.
                 slot.retire();
                 delivered(chunk, body.empty)
@@ -461,7 +461,7 @@ impl S3 {
         let failed = match self.bucket.complete(key, id, parts).await {
             Ok(()) => {
                 let (bytes, parts) = (object.upload.stored(), parts.len());
-                debug!(target: "output", key, parts, bytes, "object complete");
+                debug!(target: "output", instance = %self.bucket.instance, key, parts, bytes, "object complete");
                 return End::Shown;
             }
             Err(failed) => failed,
@@ -474,7 +474,7 @@ impl S3 {
             _ => {
                 // Its parts cost money as long as they are there.
                 if let Err(error) = self.bucket.abort(key, id).await {
-                    warn!(target: "output", key, upload = id, cause = %error.why, "an upload that is given up could not be aborted");
+                    warn!(target: "output", instance = %self.bucket.instance, key, upload = id, cause = %error.why, "an upload that is given up could not be aborted");
                 }
                 End::Lost(failed.why)
             }
@@ -490,12 +490,12 @@ impl S3 {
             .await
         {
             Ok(true) => {
-                info!(target: "output", key, "the object was complete already");
+                info!(target: "output", instance = %self.bucket.instance, key, "the object was complete already");
                 End::Shown
             }
             Ok(false) => End::Lost(failed.why),
             Err(error) if error.what == What::Denied => {
-                warn!(target: "output", key, "an upload is gone, most likely complete; without `s3:GetObject` nobody can say");
+                warn!(target: "output", instance = %self.bucket.instance, key, "an upload is gone, most likely complete; without `s3:GetObject` nobody can say");
                 End::Shown
             }
             Err(error) if give_up => End::Lost(error.why),
@@ -508,7 +508,7 @@ impl S3 {
             return;
         };
         if let Err(error) = Self::stored(store, move |store| store.end(number)).await {
-            warn!(target: "output", %error, "the journal of uploads cannot be written; the next start looks at this upload once more");
+            warn!(target: "output", instance = %self.bucket.instance, %error, "the journal of uploads cannot be written; the next start looks at this upload once more");
         }
     }
 

@@ -11,6 +11,7 @@ mod forward;
 mod http;
 mod kinesis;
 mod peers;
+mod s3;
 mod secrets;
 mod tcp;
 mod tls;

@@ -15,7 +15,7 @@ use crate::registry::TABLES;
 const TABLE: &str = include_str!("../../../../compat/compat.toml");
 
 /// Values of all kinds: most properties take one of them.
-const VALUES: [&str; 23] = [
+const VALUES: [&str; 25] = [
     "on",
     "off",
     "1",
@@ -39,6 +39,8 @@ const VALUES: [&str; 23] = [
     "create",
     "name:Zm91bmQuaW8kYWJjJGRlZg==",
     "STANDARD",
+    "20M",
+    "/a",
 ];
 
 /// What comes of a property with a value.
@@ -81,6 +83,7 @@ impl Plugin<'_> {
             ("output", "cloudwatch" | "cloudwatch_logs") => {
                 &[("match", "*"), ("log_group_name", "g"), ("log_stream_name", "s")]
             }
+            ("output", "s3") => &[("match", "*"), ("bucket", "b")],
             ("filter", "parser") => &[("match", "*"), ("key_name", "log"), ("parser", "json")],
             _ => &[("match", "*")],
         }

