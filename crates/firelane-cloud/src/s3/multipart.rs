@@ -164,7 +164,7 @@ fn choose(upload: &Upload, named: &[Named]) -> Result<Vec<PartOf>, ApiError> {
         return Err(ApiError::bad("InvalidPartOrder", text));
     }
     let mut chosen = Vec::with_capacity(named.len());
-    for (index, part) in named.iter().enumerate() {
+    for part in named {
         let found = upload.parts.get(&part.number).filter(|found| {
             let both = part.checksum.as_ref().zip(found.checksum.as_ref());
             found.etag == part.etag && both.is_none_or(|(named, own)| named.0 != own.0 || named.1 == own.1)
@@ -174,15 +174,20 @@ fn choose(upload: &Upload, named: &[Named]) -> Result<Vec<PartOf>, ApiError> {
             let error = ApiError::bad("InvalidPart", text).with("PartNumber", part.number.to_string());
             error.with("ETag", &*part.etag)
         })?;
-        if found.size < PART_MIN && index + 1 < named.len() {
-            let text = "Your proposed upload is smaller than the minimum allowed size";
-            let error = ApiError::bad("EntityTooSmall", text).with("ProposedSize", found.size.to_string());
-            let error = error.with("MinSizeAllowed", PART_MIN.to_string());
-            return Err(error
-                .with("PartNumber", part.number.to_string())
-                .with("ETag", &*found.etag));
-        }
         chosen.push(found.clone());
+    }
+    let before_last = chosen.len().saturating_sub(1);
+    let small = chosen
+        .iter()
+        .take(before_last)
+        .position(|part| part.size < PART_MIN);
+    if let Some((part, named)) = small.and_then(|at| chosen.get(at).zip(named.get(at))) {
+        let text = "Your proposed upload is smaller than the minimum allowed size";
+        let error = ApiError::bad("EntityTooSmall", text).with("ProposedSize", part.size.to_string());
+        let error = error.with("MinSizeAllowed", PART_MIN.to_string());
+        return Err(error
+            .with("PartNumber", named.number.to_string())
+            .with("ETag", &*part.etag));
     }
     Ok(chosen)
 }
