@@ -80,18 +80,59 @@ fn stated(request: &Request) -> Result<Stated, ApiError> {
         let error = ApiError::bad("EntityTooLarge", text).with("ProposedSize", length.to_string());
         return Err(error.with("MaxSizeAllowed", PUT_MAX.to_string()));
     }
+    Ok(Stated {
+        length,
+        is_chunked,
+        md5: stated_md5(request)?,
+        sha256: (hash.len() == 64).then(|| hash.to_owned()),
+        checksum: checksum(request)?,
+    })
+}
+
+/// The digest of `Content-MD5`.
+fn stated_md5(request: &Request) -> Result<Option<[u8; 16]>, ApiError> {
     let bad = || ApiError::bad("InvalidDigest", "The Content-MD5 you specified is not valid.");
     let md5 = request.header("content-md5").map(|text| {
         let digest = STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
         digest.ok_or_else(bad)
     });
-    Ok(Stated {
-        length,
-        is_chunked,
-        md5: md5.transpose()?,
-        sha256: (hash.len() == 64).then(|| hash.to_owned()),
-        checksum: checksum(request)?,
-    })
+    md5.transpose()
+}
+
+/// Compares a small body, which is in memory, with what the request says of it.
+pub(super) fn check_small(request: &Request, body: &[u8]) -> Result<(), ApiError> {
+    let hash = request.header("x-amz-content-sha256").unwrap_or_default();
+    if hash.len() == 64 && hash != hex(&Sha256::digest(body)) {
+        return Err(other_hash());
+    }
+    if stated_md5(request)?.is_some_and(|stated| stated != <[u8; 16]>::from(Md5::digest(body))) {
+        return Err(other_md5());
+    }
+    if let Some((name, value)) = checksum(request)?
+        && let Some(mut own) = Checksum::of_header(&name)
+    {
+        own.update(body);
+        if own.text() != value {
+            return Err(other_checksum(&name));
+        }
+    }
+    Ok(())
+}
+
+fn other_hash() -> ApiError {
+    let text = "The provided 'x-amz-content-sha256' header does not match what was computed.";
+    ApiError::bad("XAmzContentSHA256Mismatch", text)
+}
+
+fn other_md5() -> ApiError {
+    let text = "The Content-MD5 you specified did not match what we received.";
+    ApiError::bad("BadDigest", text)
+}
+
+fn other_checksum(header: &str) -> ApiError {
+    let kind = header.trim_start_matches("x-amz-checksum-").to_ascii_uppercase();
+    let text = format!("The {kind} you specified did not match the calculated checksum.");
+    ApiError::bad("BadDigest", text)
 }
 
 /// The checksum that the request has, or names as its trailer.
@@ -261,13 +302,11 @@ fn check(sink: Sink, file: u64, stated: Stated, trailers: &[(String, String)]) -
     if let (Some(own), Some(stated)) = (sink.sha256, &stated.sha256)
         && hex(&own.finalize()) != *stated
     {
-        let text = "The provided 'x-amz-content-sha256' header does not match what was computed.";
-        return Err(ApiError::bad("XAmzContentSHA256Mismatch", text));
+        return Err(other_hash());
     }
     let digest: [u8; 16] = sink.md5.finalize().into();
     if stated.md5.is_some_and(|stated| stated != digest) {
-        let text = "The Content-MD5 you specified did not match what we received.";
-        return Err(ApiError::bad("BadDigest", text));
+        return Err(other_md5());
     }
     let checksum = match (stated.checksum, sink.checksum) {
         (Some((name, value)), Some(own)) => {
@@ -279,8 +318,7 @@ fn check(sink: Sink, file: u64, stated: Stated, trailers: &[(String, String)]) -
                 return Err(ApiError::bad("MalformedTrailerError", text));
             }
             if own.text() != value {
-                let text = format!("The {kind} you specified did not match the calculated checksum.");
-                return Err(ApiError::bad("BadDigest", text));
+                return Err(other_checksum(&name));
             }
             Some((name, value))
         }

@@ -234,6 +234,61 @@ mod tests {
         );
     }
 
+    /// The example of AWS's documentation: a body of 65 KiB in signed chunks.
+    #[test]
+    fn signed_chunks_are_verified() {
+        let authorization = "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request,\
+            SignedHeaders=content-encoding;content-length;host;x-amz-content-sha256;x-amz-date;\
+            x-amz-decoded-content-length;x-amz-storage-class,\
+            Signature=4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9";
+        let head = axum::http::Request::put("/examplebucket/chunkObject.txt")
+            .header("host", "s3.amazonaws.com")
+            .header("x-amz-date", "20130524T000000Z")
+            .header("x-amz-storage-class", "REDUCED_REDUNDANCY")
+            .header("x-amz-content-sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD")
+            .header("content-encoding", "aws-chunked")
+            .header("x-amz-decoded-content-length", "66560")
+            .header("content-length", "66824")
+            .header("authorization", authorization)
+            .body(())
+            .unwrap()
+            .into_parts()
+            .0;
+        let signature = crate::auth::Signature::read(&head).unwrap().unwrap();
+        let now = crate::time::parse_basic("20130524T000100Z").unwrap();
+        let payload = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD";
+        let secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+        let key = signature.verify(secret, &head, payload, now).unwrap();
+        let mut body = Vec::new();
+        for (size, signature) in [
+            (
+                65536,
+                "ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648",
+            ),
+            (
+                1024,
+                "0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497",
+            ),
+            (
+                0,
+                "b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9",
+            ),
+        ] {
+            body.extend_from_slice(format!("{size:x};chunk-signature={signature}\r\n").as_bytes());
+            body.extend_from_slice(&vec![b'a'; size]);
+            body.extend_from_slice(b"\r\n");
+        }
+        let signing = Some((key, signature.value));
+        let mut out = Vec::new();
+        let mut good = Dechunker::new(signing.clone());
+        good.push(&body, &mut out).unwrap();
+        assert_eq!(good.finish(), Ok(Vec::new()));
+        assert_eq!(out, vec![b'a'; 66560]);
+        body[70000 - 4000] = b'b';
+        let mut bad = Dechunker::new(signing);
+        assert_eq!(bad.push(&body, &mut Vec::new()), Err(Malformed::Signature));
+    }
+
     #[test]
     fn what_is_cut_short_is_malformed() {
         for body in [

@@ -15,6 +15,7 @@ mod objects;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use bytes::Bytes;
 
 use crate::auth;
 use crate::error::ApiError;
@@ -227,16 +228,12 @@ async fn route(
         (Method::GET, false) => list::objects(cloud, &request),
         (Method::HEAD, false) => buckets::head(cloud, &request),
         (Method::PUT, false) => {
-            let given = server
-                .collect(Service::S3, &request.asked.head, std::mem::take(body))
-                .await?;
+            let given = collect(server, &request, body).await?;
             buckets::create(cloud, &request, &given).await
         }
         (Method::DELETE, false) => buckets::delete(cloud, &request).await,
         (Method::POST, false) if request.has("delete") => {
-            let given = server
-                .collect(Service::S3, &request.asked.head, std::mem::take(body))
-                .await?;
+            let given = collect(server, &request, body).await?;
             objects::delete_many(cloud, &request, &given).await
         }
         (Method::GET, true) if request.has("uploadId") => multipart::parts(cloud, &request),
@@ -250,9 +247,7 @@ async fn route(
         (Method::PUT, true) => objects::put(cloud, &request, key, body).await,
         (Method::POST, true) if request.has("uploads") => multipart::create(cloud, &request).await,
         (Method::POST, true) if request.has("uploadId") => {
-            let given = server
-                .collect(Service::S3, &request.asked.head, std::mem::take(body))
-                .await?;
+            let given = collect(server, &request, body).await?;
             multipart::complete(cloud, &request, &given).await
         }
         (Method::DELETE, true) if request.has("uploadId") => multipart::abort(cloud, &request).await,
@@ -262,6 +257,14 @@ async fn route(
             &format!("{method} {}", request.asked.head.uri.path()),
         )),
     }
+}
+
+/// Reads a small body, and checks it against what the request says of it.
+async fn collect(server: &Server, request: &Request, body: &mut Body) -> Result<Bytes, ApiError> {
+    let given = std::mem::take(body);
+    let given = server.collect(Service::S3, &request.asked.head, given).await?;
+    body::check_small(request, &given)?;
+    Ok(given)
 }
 
 /// Reads what a refused request still sends, within bounds.

@@ -24,6 +24,9 @@ pub(crate) mod segment;
 pub(crate) mod series;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::{self, File};
 use std::io;
@@ -41,6 +44,8 @@ use series::{Room, Series, SeriesId};
 
 /// Records that may wait for the disk, in bytes.
 const WAITING_MAX: usize = 64 << 20;
+/// Longest that records wait for more before they are written.
+const LINGER: Duration = Duration::from_millis(250);
 /// Longest wait for room among them.
 const ROOM_LIMIT: Duration = Duration::from_secs(10);
 
@@ -236,6 +241,11 @@ pub(crate) struct Store {
 impl Store {
     /// Opens or makes a store that is written to.
     pub(crate) fn open(root: &Path) -> Result<Self, OpenError> {
+        Self::open_with(root, LINGER)
+    }
+
+    /// As [`open`](Self::open); records wait at most `linger` for more.
+    fn open_with(root: &Path, linger: Duration) -> Result<Self, OpenError> {
         let layout = Layout {
             root: root.to_path_buf(),
         };
@@ -259,7 +269,7 @@ impl Store {
             trouble: Mutex::default(),
             layout,
         });
-        let writer = writer::Writer::new(shared.clone(), index, segment);
+        let writer = writer::Writer::new(shared.clone(), index, segment, linger);
         let writer = std::thread::Builder::new()
             .name("cloud-writer".into())
             .spawn(move || writer.run())

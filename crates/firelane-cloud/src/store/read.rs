@@ -115,6 +115,8 @@ pub(crate) fn search(
     }
     let mut held: BTreeMap<Place, Record> = BTreeMap::new();
     let (mut bytes, mut more) = (0, false);
+    // The nearest that was dropped: nothing at it or behind it is in the page.
+    let mut cut: Option<Place> = None;
     for (series, source) in &sources {
         let span = source.summary().span;
         // The page is full, and nothing that comes now can stand before its end.
@@ -139,12 +141,23 @@ pub(crate) fn search(
             };
             let hit = needle.is_none_or(|needle| needle.find(stored.data).is_some());
             if hit && wanted(&place, stored) {
+                if cut.is_some_and(|cut| if backwards { place <= cut } else { place >= cut }) {
+                    more = true;
+                    return;
+                }
                 let record = Record::new(*series, seq, stored);
                 bytes += record.size();
                 held.insert(place, record);
-                let dropped = drop_surplus(&mut held, page, bytes, backwards);
-                bytes -= dropped;
-                more |= dropped > 0;
+                while held.len() > 1 && (held.len() > page.records || bytes > page.bytes) {
+                    let gone = if backwards {
+                        held.pop_first()
+                    } else {
+                        held.pop_last()
+                    };
+                    let Some((place, record)) = gone else { break };
+                    bytes -= record.size();
+                    (cut, more) = (Some(place), true);
+                }
             }
         })?;
     }
@@ -153,20 +166,6 @@ pub(crate) fn search(
         records.reverse();
     }
     Ok((records, more))
-}
-
-/// Drops what is beyond the page; the bytes of it.
-fn drop_surplus(held: &mut BTreeMap<Place, Record>, page: Page, bytes: usize, backwards: bool) -> usize {
-    let mut dropped = 0;
-    while held.len() > 1 && (held.len() > page.records || bytes - dropped > page.bytes) {
-        let gone = if backwards {
-            held.pop_first()
-        } else {
-            held.pop_last()
-        };
-        dropped += gone.map_or(0, |(_, record)| record.size());
-    }
-    dropped
 }
 
 /// The records of one series from number `seq` on, in their order. Also the number behind the last that was

@@ -12,14 +12,12 @@ use super::segment::{self, Frames, Writing};
 use super::series::{BLOCK, Frame, Sealed, SeriesId};
 use super::{Shared, State};
 
-/// Longest that records wait for more before they are written.
-const LINGER: Duration = Duration::from_millis(250);
 /// Wait after the disk refused.
 const PAUSE: Duration = Duration::from_secs(1);
 /// zstd's level: fast.
 const LEVEL: i32 = 1;
 /// So many small frames behind each other become one.
-const MERGE: usize = 32;
+pub(super) const MERGE: usize = 32;
 
 /// What a round takes from the state.
 #[derive(Debug, Default)]
@@ -34,17 +32,19 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     index: Index,
     segment: Writing,
+    linger: Duration,
     zstd: Option<zstd::bulk::Compressor<'static>>,
     out: Vec<u8>,
     joined: Vec<u8>,
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, index: Index, segment: Writing) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, index: Index, segment: Writing, linger: Duration) -> Self {
         Self {
             shared,
             index,
             segment,
+            linger,
             zstd: None,
             out: Vec::new(),
             joined: Vec::new(),
@@ -77,7 +77,7 @@ impl Writer {
         loop {
             let due = state
                 .dirty_since
-                .map(|since| LINGER.saturating_sub(since.elapsed()));
+                .map(|since| self.linger.saturating_sub(since.elapsed()));
             let is_due = due.is_some_and(|left| left.is_zero());
             if state.stop || is_due || !state.queue.is_empty() || !state.full.is_empty() {
                 return take(&mut state, is_due);
