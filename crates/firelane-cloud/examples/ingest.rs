@@ -1,11 +1,12 @@
 //! How fast the endpoint takes bodies: real requests over loopback, everything in one process.
 //!
 //! ```text
-//! cargo run --release -p firelane-cloud --example ingest -- [logs|kinesis|firehose|s3] [SECONDS] [CONNECTIONS]
+//! cargo run --release -p firelane-cloud --example ingest -- [KIND] [SECONDS] [CONNECTIONS]
 //! ```
 //!
-//! Prints MB (10^6 bytes) of request bodies per second until everything is on disk. The clients cost CPU too: they
-//! send bytes that were made before, and read only as much of the answers as they must.
+//! KIND is `logs`, `kinesis`, `firehose` or `s3`. Prints MB (10^6 bytes) of request bodies per second until
+//! everything is on disk. The clients cost CPU too: they send bytes that were made before, and read only as
+//! much of the answers as they must.
 
 #![expect(
     clippy::unwrap_used,

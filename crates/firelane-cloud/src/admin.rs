@@ -1,5 +1,5 @@
-//! The endpoint's own paths, under `/_firelane` (no bucket can be called so): what is there, records as lines,
-//! faults. JSON both ways.
+//! The endpoint's own paths, under `/_firelane` (no bucket can be called so): what is there, records as
+//! lines, faults. JSON both ways.
 //!
 //! ```text
 //! GET  /_firelane            version, folder, account, region
@@ -10,8 +10,8 @@
 //! GET  /_firelane/created    what was made because it was missing
 //! ```
 //!
-//! A page in a browser cannot use them: writing needs a type that browsers ask about first, and a host name with
-//! dots in it is refused.
+//! A page in a browser cannot use them: writing needs a type that browsers ask about first, and a host name
+//! with dots in it is refused.
 
 use axum::body::Body;
 use axum::http::request::Parts;

@@ -1,7 +1,8 @@
-//! Signatures of version 4: who signed for which service, and, where the secret key is known, whether it holds.
+//! Signatures of version 4: who signed for which service, and, where the secret key is known, whether it
+//! holds.
 //!
-//! Pure: times are arguments. Header form and presigned form. Without a secret key any signature is taken, as long
-//! as it has the form. Version 2 (`AWS AKID:…`, `AWSAccessKeyId=`) is taken only then.
+//! Pure: times are arguments. Header form and presigned form. Without a secret key any signature is taken,
+//! as long as it has the form. Version 2 (`AWS AKID:…`, `AWSAccessKeyId=`) is taken only then.
 
 use axum::http::request::Parts;
 use hmac::{Hmac, Mac};
@@ -145,8 +146,8 @@ impl Signature {
         format!("{}/{}/{}/aws4_request", self.date, self.region, self.service)
     }
 
-    /// Checks it with the secret key. `payload`: the hash of the body as the request states it, or of the body
-    /// itself. `now` in ms.
+    /// Checks it with the secret key. `payload`: the hash of the body as the request states it, or of the
+    /// body itself. `now` in ms.
     pub(crate) fn verify(
         &self,
         secret: &str,

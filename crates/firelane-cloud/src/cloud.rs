@@ -23,7 +23,8 @@ pub enum Missing {
     /// The service's error, as AWS.
     #[default]
     Refuse,
-    /// It is made, and listed in [`Cloud::created`]. Secrets and parameters are never made: they have no value.
+    /// It is made, and listed in [`Cloud::created`]. Secrets and parameters are never made: they have no
+    /// value.
     Create,
 }
 
@@ -109,7 +110,8 @@ const CREATED_MAX: usize = 10_000;
 /// Most sessions that are remembered; the oldest go.
 const SESSIONS_MAX: usize = 1000;
 
-/// A running endpoint from inside: seeds it, reads it, puts faults in. Cheap to clone; all clones are the same.
+/// A running endpoint from inside: seeds it, reads it, puts faults in. Cheap to clone; all clones are the
+/// same.
 #[derive(Debug, Clone)]
 pub struct Cloud(pub(crate) Arc<Inner>);
 

@@ -40,8 +40,8 @@ pub enum StartError {
     Open(#[from] OpenError),
 }
 
-/// A running endpoint. When dropped it ends at once, and its data are written; [`stop`](Self::stop) lets requests
-/// end and tells what went wrong.
+/// A running endpoint. When dropped it ends at once, and its data are written; [`stop`](Self::stop) lets
+/// requests end and tells what went wrong.
 #[derive(Debug)]
 pub struct Endpoint {
     address: SocketAddr,

@@ -1,5 +1,5 @@
-//! Faults on demand: which requests fail, and how. Deterministic: the `n`-th request to a service has the same fate
-//! for the same seed, whatever other services are asked.
+//! Faults on demand: which requests fail, and how. Deterministic: the `n`-th request to a service has the
+//! same fate for the same seed, whatever other services are asked.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -14,11 +14,13 @@ use crate::service::{Protocol, Service};
 pub enum Fault {
     /// The service's own throttling error, nothing done.
     Throttle,
-    /// Single records of `PutRecords` and `PutRecordBatch` fail with the service's codes: the share of *records*.
+    /// Single records of `PutRecords` and `PutRecordBatch` fail with the service's codes: the share of
+    /// *records*.
     Partial,
     /// A fault of the service (5xx), nothing done.
     Error,
-    /// No answer at all, nothing done: the connection stays open until the client gives up (ten minutes at most).
+    /// No answer at all, nothing done: the connection stays open until the client gives up (ten minutes at
+    /// most).
     Hang,
     /// The credentials are said to have expired, nothing done.
     Expired,

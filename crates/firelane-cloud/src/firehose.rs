@@ -1,5 +1,5 @@
-//! Data Firehose: delivery streams that keep what is put. Nothing is delivered onwards: a destination is taken and
-//! described, and the records stay here to be read (`firelane logs --delivery-stream`).
+//! Data Firehose: delivery streams that keep what is put. Nothing is delivered onwards: a destination is
+//! taken and described, and the records stay here to be read (`firelane logs --delivery-stream`).
 //!
 //! Limits: 500 records and 4 MiB a request, 1,000 KiB a record before base64.
 //! <https://docs.aws.amazon.com/firehose/latest/APIReference/>
@@ -526,7 +526,8 @@ mod tests {
         /// Guarantees: each record is stored or has an error code, never both.
         #[test]
         fn records_are_stored_or_failed(
-            data in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 1..80), percent in 0u8..=100,
+            data in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 1..80),
+            percent in 0u8..=100,
         ) {
             let share = Share::percent(f64::from(percent)).unwrap();
             let faults = Faults::none().with(None, Fault::Partial, share);

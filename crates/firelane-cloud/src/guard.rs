@@ -1,4 +1,5 @@
-//! The listener: how many clients, how long they may be silent, and the switch that cuts one off without an answer.
+//! The listener: how many clients, how long they may be silent, and the switch that cuts one off without an
+//! answer.
 
 use std::io;
 use std::net::SocketAddr;

@@ -326,8 +326,8 @@ mod tests {
             error.message,
             "3 validation errors detected: Value '' at 'streamName' failed to satisfy constraint: \
              Member must have length greater than or equal to 1; Value '0' at 'limit' failed to satisfy \
-             constraint: Member must have value greater than or equal to 1; Value null at 'shardId' failed to \
-             satisfy constraint: Member must not be null"
+             constraint: Member must have value greater than or equal to 1; Value null at 'shardId' \
+             failed to satisfy constraint: Member must not be null"
         );
     }
 

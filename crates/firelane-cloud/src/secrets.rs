@@ -1,5 +1,5 @@
-//! Secrets Manager: secrets, their versions and stages. Values lie in the index as they are: the endpoint encrypts
-//! nothing. <https://docs.aws.amazon.com/secretsmanager/latest/apireference/>
+//! Secrets Manager: secrets, their versions and stages. Values lie in the index as they are: the endpoint
+//! encrypts nothing. <https://docs.aws.amazon.com/secretsmanager/latest/apireference/>
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

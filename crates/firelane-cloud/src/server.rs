@@ -1,8 +1,8 @@
 //! From a request to its answer: which service, who signed, what befalls it, the call.
 //!
-//! The service is the one of `X-Amz-Target`, else that of the signature's scope, else STS for a form with an
-//! `Action`, else S3. JSON bodies have at most 16 MiB; of all bodies that are read at once 512 MiB are held, more
-//! wait.
+//! The service is the one of `X-Amz-Target`, else that of the signature's scope, else STS for a form with
+//! an `Action`, else S3. JSON bodies have at most 16 MiB; of all bodies that are read at once 512 MiB are
+//! held, more wait.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -254,8 +254,8 @@ impl Server {
         Ok(response)
     }
 
-    /// Checks who signed. `payload` is asked for where the signature is verified. Gives the key with which the
-    /// pieces of a body are signed, where that is known.
+    /// Checks who signed. `payload` is asked for where the signature is verified. Gives the key with which
+    /// the pieces of a body are signed, where that is known.
     pub(crate) fn authenticate<'b>(
         &self,
         service: Service,

@@ -1,5 +1,5 @@
-//! SSM Parameter Store. `SecureString` values lie in the index as they are: the endpoint encrypts nothing, but
-//! without `WithDecryption` it gives a text that is not the value.
+//! SSM Parameter Store. `SecureString` values lie in the index as they are: the endpoint encrypts nothing,
+//! but without `WithDecryption` it gives a text that is not the value.
 //! <https://docs.aws.amazon.com/systems-manager/latest/APIReference/>
 
 use std::sync::Arc;

@@ -1,6 +1,7 @@
-//! STS: who a caller is, and temporary credentials. Query protocol, GET and POST, answers in XML. The credentials
-//! that it gives are known here until they end: their signatures are verified where signatures are, and after
-//! their end they are refused as expired. <https://docs.aws.amazon.com/STS/latest/APIReference/>
+//! STS: who a caller is, and temporary credentials. Query protocol, GET and POST, answers in XML. The
+//! credentials that it gives are known here until they end: their signatures are verified where signatures
+//! are, and after their end they are refused as expired.
+//! <https://docs.aws.amazon.com/STS/latest/APIReference/>
 
 use std::sync::Arc;
 
@@ -171,11 +172,12 @@ fn issue(cloud: &Arc<Inner>, role: &str, session: &str, expires: i64) -> Result<
 }
 
 impl Cloud {
-    /// Temporary credentials of a role, known here until `expires_ms` (ms since the epoch): what a credentials
-    /// endpoint of a task gives its containers.
+    /// Temporary credentials of a role, known here until `expires_ms` (ms since the epoch): what a
+    /// credentials endpoint of a task gives its containers.
     pub fn issue(&self, role_arn: &str, session: &str, expires_ms: i64) -> Credentials {
         let cloud = &self.0;
-        // The token says whose it is, as AWS's does, only readably; so the sessions need no table of their own.
+        // The token says whose it is, as AWS's does, only readably; so the sessions need no table of their
+        // own.
         let id = format!("AROA{}", cloud.letters(17, true));
         let credentials = Credentials {
             access_key: format!("ASIA{}", cloud.letters(16, true)),

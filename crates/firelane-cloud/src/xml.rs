@@ -26,8 +26,8 @@ pub(crate) fn element(out: &mut String, name: &str, value: &str) {
     out.push_str(&format!("<{name}>{}</{name}>", escape(value)));
 }
 
-/// The insides of all elements `name` in `text`, in order, however deep; prefixes and attributes are passed over.
-/// `None` where the text is no XML of this simple kind: an element that does not end.
+/// The insides of all elements `name` in `text`, in order, however deep; prefixes and attributes are passed
+/// over. `None` where the text is no XML of this simple kind: an element that does not end.
 pub(crate) fn all<'t>(text: &'t str, name: &str) -> Option<Vec<&'t str>> {
     let mut found = Vec::new();
     let mut rest = text;

@@ -78,8 +78,8 @@ enum Command {
         #[command(subcommand)]
         command: Buffer,
     },
-    /// Run the local AWS endpoint: CloudWatch Logs, Firehose, Kinesis, S3, Secrets Manager, SSM, STS and ECR's
-    /// token, with AWS's limits and errors, and with faults on demand.
+    /// Run the local AWS endpoint: CloudWatch Logs, Firehose, Kinesis, S3, Secrets Manager, SSM, STS and
+    /// ECR's token, with AWS's limits and errors, and with faults on demand.
     Aws(Box<AwsArgs>),
     /// List what a local AWS endpoint holds, or print its records.
     Logs(Box<LogsArgs>),

@@ -1,8 +1,9 @@
 //! Kinesis Data Streams: streams and shards; `put.rs` takes records, `read.rs` gives them.
 //!
-//! A stream is ACTIVE as soon as it is made; its shards never split or merge, so every record stays where its key
-//! puts it. KPL aggregates are records like others. Throughput per shard is not limited; `--throttle` and
-//! `--partial` give those errors. <https://docs.aws.amazon.com/kinesis/latest/APIReference/>
+//! A stream is ACTIVE as soon as it is made; its shards never split or merge, so every record stays where
+//! its key puts it. KPL aggregates are records like others. Throughput per shard is not limited;
+//! `--throttle` and `--partial` give those errors.
+//! <https://docs.aws.amazon.com/kinesis/latest/APIReference/>
 
 mod put;
 mod read;

@@ -1,7 +1,7 @@
 //! `PutRecord` and `PutRecords`, without a tree of values.
 //!
-//! 500 records a request. A record is its data and its key: 10 MiB now, 1 MiB by the classic limits; a request
-//! 10 MiB, or 5.
+//! 500 records a request. A record is its data and its key: 10 MiB now, 1 MiB by the classic limits; a
+//! request 10 MiB, or 5.
 
 use std::sync::Arc;
 
@@ -240,7 +240,8 @@ fn prepare(
     Ok(Prepared { batches, fates })
 }
 
-/// Reads, checks, finds the stream (or makes it) and stores. Gives the first numbers per shard, and the fates.
+/// Reads, checks, finds the stream (or makes it) and stores. Gives the first numbers per shard, and the
+/// fates.
 async fn put(cloud: &Arc<Inner>, mut call: Call, is_batch: bool) -> Result<(Vec<u64>, Vec<Fate>), ApiError> {
     let limits = limits(cloud.options.limits);
     let now = call.now;

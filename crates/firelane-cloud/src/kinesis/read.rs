@@ -25,8 +25,8 @@ const BYTES_MAX: usize = 10 << 20;
 const SOURCES_MAX: usize = 256;
 
 impl Cloud {
-    /// All records of a data stream, shard by shard, each in the order in which they came; none where there is no
-    /// such stream.
+    /// All records of a data stream, shard by shard, each in the order in which they came; none where there
+    /// is no such stream.
     ///
     /// # Errors
     /// The system's, where the data cannot be read.

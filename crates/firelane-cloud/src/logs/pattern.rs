@@ -1,7 +1,8 @@
-//! Filter patterns of `FilterLogEvents` over plain text: terms, quoted phrases, `?` for any of, `-` for none of.
+//! Filter patterns of `FilterLogEvents` over plain text: terms, quoted phrases, `?` for any of, `-` for
+//! none of.
 //!
-//! Patterns over JSON (`{ $.key = … }`), columns (`[…]`) and regular expressions (`%…%`) are refused by name, not
-//! ignored.
+//! Patterns over JSON (`{ $.key = … }`), columns (`[…]`) and regular expressions (`%…%`) are refused by
+//! name, not ignored.
 
 use memchr::memmem::Finder;
 

@@ -1,9 +1,9 @@
-//! `PutLogEvents`: checked in one pass, without a tree of values; messages go unescaped into the block that is
-//! stored.
+//! `PutLogEvents`: checked in one pass, without a tree of values; messages go unescaped into the block that
+//! is stored.
 //!
 //! Refused as a whole: more than 10,000 events, 1,048,576 bytes counting 26 for each event, an event above
-//! that, times out of order, a span over 24 hours. Rejected one by one, told by their index: older than 14 days or
-//! than the retention, more than 2 hours ahead.
+//! that, times out of order, a span over 24 hours. Rejected one by one, told by their index: older than 14
+//! days or than the retention, more than 2 hours ahead.
 
 use std::sync::Arc;
 
@@ -402,7 +402,8 @@ mod tests {
     }
 
     proptest! {
-        /// Guarantees: what is taken is stored as it was sent, and the bytes that count are raw bytes plus 26 each.
+        /// Guarantees: what is taken is stored as it was sent, and the bytes that count are raw bytes plus
+        /// 26 each.
         #[test]
         fn messages_are_kept_and_counted(
             messages in prop::collection::vec("\\PC{1,30}[\"\\\\\n]{0,3}", 1..60), scale in 0usize..3000,
@@ -415,9 +416,9 @@ mod tests {
             match run(&events, None) {
                 Ok(checked) => {
                     prop_assert!(bytes <= BYTES_MAX);
-                    let stored: Vec<_> = records(&checked.batch.bytes).map(|record| record.data.to_vec()).collect();
-                    let sent: Vec<_> = events.iter().map(|(_, message)| message.clone().into_bytes()).collect();
-                    prop_assert_eq!(stored, sent);
+                    let stored = records(&checked.batch.bytes).map(|record| record.data.to_vec());
+                    let sent = events.iter().map(|(_, message)| message.clone().into_bytes());
+                    prop_assert_eq!(stored.collect::<Vec<_>>(), sent.collect::<Vec<_>>());
                 }
                 Err(error) => {
                     prop_assert!(bytes > BYTES_MAX, "{:?}", error);

@@ -200,7 +200,8 @@ impl Drop for Pending {
     }
 }
 
-/// Writes the body of a request to a new file. Where it fails, or breaks what was said of it, the file is gone.
+/// Writes the body of a request to a new file. Where it fails, or breaks what was said of it, the file is
+/// gone.
 pub(super) async fn receive(
     cloud: &Arc<Inner>,
     request: &Request,
@@ -221,7 +222,7 @@ pub(super) async fn receive(
         path: path.clone(),
         is_kept: false,
     };
-    let mut sink = Sink {
+    let sink = Sink {
         file: File::create(&path).map_err(|error| internal(&error))?,
         size: 0,
         md5: Md5::new(),
@@ -233,16 +234,30 @@ pub(super) async fn receive(
     };
     let mut dechunker = stated.is_chunked.then(|| {
         let hash = request.header("x-amz-content-sha256").unwrap_or_default();
-        let signature = request
-            .asked
-            .signature
-            .as_ref()
-            .map(|signature| signature.value.clone());
+        let signature = request.asked.signature.as_ref();
+        let signature = signature.map(|signature| signature.value.clone());
         let signed = hash.starts_with("STREAMING-AWS4-HMAC-SHA256-PAYLOAD");
         Dechunker::new(key.zip(signature).filter(|_| signed))
     });
-    let mut buffer = Vec::new();
-    let mut total = 0;
+    let sink = copy(body, dechunker.as_mut(), sink, stated.length).await?;
+    let trailers = match dechunker {
+        Some(dechunker) => dechunker.finish().map_err(malformed)?,
+        None => Vec::new(),
+    };
+    let written = check(sink, number, stated, &trailers)?;
+    pending.is_kept = true;
+    Ok(written)
+}
+
+/// Copies a body, taken apart where it is chunked; more than `most` bytes of it are an error.
+async fn copy(
+    body: &mut Body,
+    mut dechunker: Option<&mut Dechunker>,
+    mut sink: Sink,
+    most: u64,
+) -> Result<Sink, ApiError> {
+    let internal = |error: &dyn std::fmt::Display| ApiError::internal(Service::S3, &error.to_string());
+    let (mut buffer, mut total) = (Vec::new(), 0);
     loop {
         let data = piece(Service::S3, body).await?;
         let is_last = data.is_none();
@@ -254,7 +269,7 @@ pub(super) async fn receive(
             }
             total += (buffer.len() - before) as u64;
         }
-        if total > stated.length {
+        if total > most {
             return Err(incomplete());
         }
         if buffer.len() >= STEP || (is_last && !buffer.is_empty()) {
@@ -268,16 +283,9 @@ pub(super) async fn receive(
             done.map_err(|error| internal(&error))?;
         }
         if is_last {
-            break;
+            return Ok(sink);
         }
     }
-    let trailers = match dechunker {
-        Some(dechunker) => dechunker.finish().map_err(malformed)?,
-        None => Vec::new(),
-    };
-    let written = check(sink, number, stated, &trailers)?;
-    pending.is_kept = true;
-    Ok(written)
 }
 
 fn incomplete() -> ApiError {

@@ -5,7 +5,8 @@
 //! [<trailer>:<value>\r\n ... [x-amz-trailer-signature:<hex>\r\n]] \r\n
 //! ```
 //!
-//! A value: bytes go in as they come, cut anywhere; data come out. Signatures are checked where the key is known.
+//! A value: bytes go in as they come, cut anywhere; data come out. Signatures are checked where the key is
+//! known.
 
 use sha2::{Digest, Sha256};
 
@@ -321,7 +322,10 @@ mod tests {
         }
 
         #[test]
-        fn junk_never_panics(junk in prop::collection::vec(any::<u8>(), 0..80), cuts in prop::collection::vec(any::<usize>(), 0..4)) {
+        fn junk_never_panics(
+            junk in prop::collection::vec(any::<u8>(), 0..80),
+            cuts in prop::collection::vec(any::<usize>(), 0..4),
+        ) {
             let _ = run(&junk, &cuts);
         }
     }

@@ -27,7 +27,8 @@ struct Page {
     next: Option<String>,
 }
 
-/// The first `most` entries behind `after`. Keys that hold the delimiter behind the prefix stand together as one.
+/// The first `most` entries behind `after`. Keys that hold the delimiter behind the prefix stand together
+/// as one.
 fn page<T>(objects: &BTreeMap<String, T>, prefix: &str, delimiter: &str, after: &str, most: usize) -> Page {
     let mut page = Page::default();
     let mut last = String::new();
@@ -74,109 +75,138 @@ fn common<'k>(key: &'k str, prefix: &str, delimiter: &str) -> Option<&'k str> {
     key.get(..prefix.len() + at + delimiter.len())
 }
 
-pub(super) fn objects(cloud: &Arc<Inner>, request: &Request) -> Result<Response<Body>, ApiError> {
-    let param = |name: &str| request.param(name).unwrap_or_default();
-    let is_v2 = param("list-type") == "2";
-    let (prefix, delimiter) = (param("prefix"), param("delimiter"));
-    let most = match request.param("max-keys") {
-        None => KEYS_MAX,
-        Some(text) => {
-            let bad = || {
-                ApiError::bad(
-                    "InvalidArgument",
+/// What a request asks for.
+struct Asked<'r> {
+    request: &'r Request,
+    is_v2: bool,
+    prefix: &'r str,
+    delimiter: &'r str,
+    most: usize,
+    /// Of the second version: where an earlier page ended.
+    token: Option<&'r str>,
+    after: String,
+    /// Keys come percent-encoded.
+    encodes: bool,
+}
+
+impl<'r> Asked<'r> {
+    fn read(request: &'r Request) -> Result<Self, ApiError> {
+        let bad = |text: &str| ApiError::bad("InvalidArgument", text);
+        let param = |name: &str| request.param(name).unwrap_or_default();
+        let is_v2 = param("list-type") == "2";
+        let most = match request.param("max-keys").map(str::parse::<u32>) {
+            None => KEYS_MAX,
+            Some(Ok(number)) => (number as usize).min(KEYS_MAX),
+            Some(Err(_)) => {
+                return Err(bad(
                     "Argument maxKeys must be an integer between 0 and 2147483647",
-                )
-            };
-            let number: u32 = text.parse().map_err(|_| bad())?;
-            (number as usize).min(KEYS_MAX)
-        }
-    };
-    let token = request.param("continuation-token").filter(|_| is_v2);
-    let bad_token = || ApiError::bad("InvalidArgument", "The continuation token provided is incorrect");
-    let after = match token {
-        Some(token) => {
-            let bytes = URL_SAFE.decode(token).map_err(|_| bad_token())?;
-            String::from_utf8(bytes).map_err(|_| bad_token())?
-        }
-        None if is_v2 => param("start-after").to_owned(),
-        None => param("marker").to_owned(),
-    };
-    let encodes = match request.param("encoding-type") {
-        None => false,
-        Some("url") => true,
-        Some(_) => {
-            return Err(ApiError::bad(
-                "InvalidArgument",
-                "Invalid Encoding Method specified in Request",
-            ));
-        }
-    };
-    let shown = |text: &str| {
-        if encodes {
+                ));
+            }
+        };
+        let token = request.param("continuation-token").filter(|_| is_v2);
+        let after = match token {
+            Some(token) => {
+                let text = URL_SAFE
+                    .decode(token)
+                    .ok()
+                    .and_then(|bytes| String::from_utf8(bytes).ok());
+                text.ok_or_else(|| bad("The continuation token provided is incorrect"))?
+            }
+            None => param(if is_v2 { "start-after" } else { "marker" }).to_owned(),
+        };
+        let encodes = match request.param("encoding-type") {
+            None => false,
+            Some("url") => true,
+            Some(_) => return Err(bad("Invalid Encoding Method specified in Request")),
+        };
+        Ok(Self {
+            request,
+            is_v2,
+            prefix: param("prefix"),
+            delimiter: param("delimiter"),
+            most,
+            token,
+            after,
+            encodes,
+        })
+    }
+
+    fn shown(&self, text: &str) -> String {
+        if self.encodes {
             uri::encode(text.as_bytes(), true)
         } else {
             text.to_owned()
         }
-    };
-    let mut out = String::new();
-    xml::element(&mut out, "Name", &request.bucket);
-    xml::element(&mut out, "Prefix", &shown(prefix));
-    if !delimiter.is_empty() {
-        xml::element(&mut out, "Delimiter", &shown(delimiter));
     }
-    xml::element(&mut out, "MaxKeys", &most.to_string());
-    if encodes {
-        xml::element(&mut out, "EncodingType", "url");
+
+    /// What stands before the entries.
+    fn head(&self) -> String {
+        let mut out = String::new();
+        xml::element(&mut out, "Name", &self.request.bucket);
+        xml::element(&mut out, "Prefix", &self.shown(self.prefix));
+        if !self.delimiter.is_empty() {
+            xml::element(&mut out, "Delimiter", &self.shown(self.delimiter));
+        }
+        xml::element(&mut out, "MaxKeys", &self.most.to_string());
+        if self.encodes {
+            xml::element(&mut out, "EncodingType", "url");
+        }
+        out
     }
+
+    /// What stands behind them: where the next page begins.
+    fn tail(&self, page: &Page, out: &mut String) {
+        for prefix in &page.prefixes {
+            out.push_str("<CommonPrefixes>");
+            xml::element(out, "Prefix", &self.shown(prefix));
+            out.push_str("</CommonPrefixes>");
+        }
+        // A page of no keys is never cut: there would be no end.
+        let next = page.next.as_ref().filter(|_| self.most > 0);
+        xml::element(out, "IsTruncated", if next.is_some() { "true" } else { "false" });
+        if !self.is_v2 {
+            xml::element(out, "Marker", &self.shown(&self.after));
+            if let Some(next) = next.filter(|_| !self.delimiter.is_empty()) {
+                xml::element(out, "NextMarker", &self.shown(next));
+            }
+            return;
+        }
+        let count = page.keys.len() + page.prefixes.len();
+        xml::element(out, "KeyCount", &count.to_string());
+        if let Some(token) = self.token {
+            xml::element(out, "ContinuationToken", token);
+        }
+        if let Some(start) = self.request.param("start-after") {
+            xml::element(out, "StartAfter", &self.shown(start));
+        }
+        if let Some(next) = next {
+            xml::element(out, "NextContinuationToken", &URL_SAFE.encode(next));
+        }
+    }
+}
+
+pub(super) fn objects(cloud: &Arc<Inner>, request: &Request) -> Result<Response<Body>, ApiError> {
+    let asked = Asked::read(request)?;
+    let owner = !asked.is_v2 || request.param("fetch-owner") == Some("true");
+    let mut out = asked.head();
     let found = cloud.store.look(|state| {
         let bucket = state.catalog.buckets.get(&request.bucket)?;
-        let found = page(&bucket.objects, prefix, delimiter, &after, most);
+        let found = page(
+            &bucket.objects,
+            asked.prefix,
+            asked.delimiter,
+            &asked.after,
+            asked.most,
+        );
         for key in &found.keys {
             if let Some(object) = bucket.objects.get(key) {
-                contents(
-                    &mut out,
-                    &shown(key),
-                    object,
-                    cloud,
-                    !is_v2 || param("fetch-owner") == "true",
-                );
+                contents(&mut out, &asked.shown(key), object, cloud, owner);
             }
         }
         Some(found)
     });
     let page = found.ok_or_else(|| request.no_bucket())?;
-    for prefix in &page.prefixes {
-        out.push_str("<CommonPrefixes>");
-        xml::element(&mut out, "Prefix", &shown(prefix));
-        out.push_str("</CommonPrefixes>");
-    }
-    // A page of no keys is never cut: there would be no end.
-    let next = page.next.filter(|_| most > 0);
-    xml::element(
-        &mut out,
-        "IsTruncated",
-        if next.is_some() { "true" } else { "false" },
-    );
-    if is_v2 {
-        let count = page.keys.len() + page.prefixes.len();
-        xml::element(&mut out, "KeyCount", &count.to_string());
-        for (name, value) in [
-            ("ContinuationToken", token),
-            ("StartAfter", request.param("start-after")),
-        ] {
-            if let Some(value) = value {
-                xml::element(&mut out, name, value);
-            }
-        }
-        if let Some(next) = next {
-            xml::element(&mut out, "NextContinuationToken", &URL_SAFE.encode(next));
-        }
-    } else {
-        xml::element(&mut out, "Marker", &shown(&after));
-        if let Some(next) = next.filter(|_| !delimiter.is_empty()) {
-            xml::element(&mut out, "NextMarker", &shown(&next));
-        }
-    }
+    asked.tail(&page, &mut out);
     Ok(xml_answer("ListBucketResult", &out))
 }
 
@@ -210,7 +240,8 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Guarantees: pages one after the other give every key once, rolled up, in order, however small they are.
+        /// Guarantees: pages one after the other give every key once, rolled up, in order, however small
+        /// they are.
         #[test]
         fn pages_give_everything_once(
             keys in prop::collection::btree_set("[ab/]{1,6}", 0..40), prefix in "[a/]{0,2}", most in 1usize..6,

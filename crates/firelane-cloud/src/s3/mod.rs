@@ -1,8 +1,8 @@
 //! S3: buckets, objects, multipart uploads. Path style and virtual-host style.
 //!
-//! Bodies go to files as they come, up to 5 GiB; `aws-chunked` bodies are taken apart, their signatures, trailing
-//! checksums and lengths checked. Not here: versions, ACLs (`x-amz-acl` has no effect), encryption, copies, tags,
-//! lifecycle: requests for those are refused by name, with NotImplemented.
+//! Bodies go to files as they come, up to 5 GiB; `aws-chunked` bodies are taken apart, their signatures,
+//! trailing checksums and lengths checked. Not here: versions, ACLs (`x-amz-acl` has no effect),
+//! encryption, copies, tags, lifecycle: requests for those are refused by name, with NotImplemented.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/>
 
 mod body;

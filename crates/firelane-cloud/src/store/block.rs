@@ -4,8 +4,8 @@
 //! record:  time i64 | arrival i64 | key u16 | len u32 | key | data        little-endian, times in ms
 //! ```
 //!
-//! `key` is Kinesis' partition key; it is empty elsewhere. `time` is the event's time of CloudWatch Logs, and the
-//! arrival elsewhere. Records have no number of their own: they are counted from the block's first.
+//! `key` is Kinesis' partition key; it is empty elsewhere. `time` is the event's time of CloudWatch Logs,
+//! and the arrival elsewhere. Records have no number of their own: they are counted from the block's first.
 
 /// Bytes before key and data.
 pub(crate) const HEAD: usize = 22;
@@ -78,8 +78,8 @@ impl Batch {
         }
     }
 
-    /// Appends a record whose data are written by `data`; gives the bytes of data and key. The key has at most
-    /// 64 KiB, the data 4 GiB: limits of the services are far below.
+    /// Appends a record whose data are written by `data`; gives the bytes of data and key. The key has at
+    /// most 64 KiB, the data 4 GiB: limits of the services are far below.
     pub(crate) fn push(
         &mut self,
         time: i64,

@@ -18,7 +18,9 @@ pub(crate) trait Document: Serialize + DeserializeOwned {
 }
 
 macro_rules! documents {
-    ($($(#[$doc:meta])* $name:ident = $kind:literal { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* })*) => {
+    ($($(#[$doc:meta])* $name:ident = $kind:literal {
+        $($(#[$field_doc:meta])* $field:ident: $type:ty,)*
+    })*) => {
         $(
             $(#[$doc])*
             #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -1,20 +1,22 @@
-//! What the endpoint holds: records in segments, an index of them, documents about resources, files of objects.
+//! What the endpoint holds: records in segments, an index of them, documents about resources, files of
+//! objects.
 //!
 //! ```text
 //! DIR/firelane.lock         locked by the process that writes
-//! DIR/index.sqlite          documents (one per resource, as JSON) and frames (one row per block, never per record)
-//! DIR/segments/00000001.seg append-only: frames of zstd, level 1, each with a header of its own (segment.rs)
+//! DIR/index.sqlite          a document per resource (JSON), a row per frame (never per record)
+//! DIR/segments/00000001.seg append-only: frames of zstd, level 1, each with its header (segment.rs)
 //! DIR/objects/000000000001  one file per uploaded S3 object or part
 //! ```
 //!
-//! A handler changes the [`State`] under one short lock. What must outlive the process is queued there, and one
-//! thread ([`writer`]) compresses, writes and commits it: documents at once (the handler waits for that, so a
-//! resource that was answered is there after a crash of the process), records when 256 KiB of a series are there
-//! or after 250 ms. So a kill may lose a quarter of a second of records; a stop loses nothing. Files are not
-//! synced: this is a tool for development, not a database. After a restart what lies behind the last indexed
-//! frame of a segment is cut.
+//! A handler changes the [`State`] under one short lock. What must outlive the process is queued there, and
+//! one thread ([`writer`]) compresses, writes and commits it: documents at once (the handler waits for
+//! that, so a resource that was answered is there after a crash of the process), records when 256 KiB of a
+//! series are there or after 250 ms. So a kill may lose a quarter of a second of records; a stop loses
+//! nothing. Files are not synced: this is a tool for development, not a database. After a restart what lies
+//! behind the last indexed frame of a segment is cut.
 //!
-//! Bounds: 64 MiB of records that are not on disk yet; then requests wait, and after ten seconds they are refused.
+//! Bounds: 64 MiB of records that are not on disk yet; then requests wait, and after ten seconds they are
+//! refused.
 
 pub(crate) mod block;
 pub(crate) mod catalog;

@@ -4,8 +4,8 @@
 //! frame:  "FLAW" | len u32 | raw u32 | count u32 | crc32c u32 | series u64 | seq u64 | zstd      little-endian
 //! ```
 //!
-//! `len` and `crc32c` are of the compressed bytes. A segment is left at 64 MiB. The index says which frames there
-//! are; the header is checked against it when a frame is read.
+//! `len` and `crc32c` are of the compressed bytes. A segment is left at 64 MiB. The index says which frames
+//! there are; the header is checked against it when a frame is read.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, OpenOptions};
@@ -65,7 +65,8 @@ impl Writing {
         }
     }
 
-    /// Appends bytes: the segment's number, and where in it they begin. After an error a new segment is begun.
+    /// Appends bytes: the segment's number, and where in it they begin. After an error a new segment is
+    /// begun.
     pub(crate) fn append(&mut self, parts: [&[u8]; 2]) -> io::Result<(u32, u64)> {
         let done = self.try_append(parts);
         if done.is_err() {

@@ -83,8 +83,8 @@ fn text(record: &Record) -> String {
     String::from_utf8(record.data.clone()).unwrap()
 }
 
-/// Scenario: a stream that is written a hundred times, each time for itself. Guarantees: it has few frames, on disk too,
-/// and every record with its number.
+/// Scenario: a stream that is written a hundred times, each time for itself. Guarantees: it has few frames,
+/// on disk too, and every record with its number.
 #[test]
 fn small_frames_are_merged() {
     let folder = tempfile::tempdir().unwrap();
@@ -158,7 +158,9 @@ proptest! {
 
     /// Guarantees: by number, by time both ways, in pages and searched, the store gives what a list would.
     #[test]
-    fn it_reads_like_a_list(acts in prop::collection::vec(act(), 1..30), size in 1usize..9, from in 0u64..40) {
+    fn it_reads_like_a_list(
+        acts in prop::collection::vec(act(), 1..30), size in 1usize..9, from in 0u64..40,
+    ) {
         let folder = tempfile::tempdir().unwrap();
         let mut store = open(folder.path());
         let ids = series(&store);
@@ -180,32 +182,65 @@ proptest! {
             }
         }
         for (id, known) in model {
-            let mut want: Vec<_> = known.iter().enumerate().map(|(seq, (time, text))| (*time, seq as u64, text.clone())).collect();
-            want.sort();
-            let got = |records: &[Record]| -> Vec<_> {
-                records.iter().map(|record| (record.place.time, record.place.seq, text(record))).collect()
-            };
-            let page = Page { records: size, bytes: usize::MAX };
-            let (first, more) = read_all(&store, id, false, page);
-            prop_assert_eq!(got(&first), &want[..size.min(want.len())]);
-            prop_assert!(more || want.len() <= size);
-            let (last, _) = read_all(&store, id, true, page);
-            let newest: Vec<_> = want.iter().rev().take(size).cloned().collect();
-            prop_assert_eq!(got(&last), newest);
-            // A page of few bytes is a beginning too, and never empty.
-            let (few, _) = read_all(&store, id, false, Page { records: usize::MAX, bytes: 60 });
-            prop_assert!(!few.is_empty());
-            prop_assert_eq!(got(&few), &want[..few.len()]);
-            let sources = store.look(|state| state.series[&id].sources_from(from, 100));
-            let mut frames = Frames::new(store.shared().layout.segments());
-            let (records, next) = by_number(&mut frames, id, &sources, from, page).unwrap();
-            let want: Vec<_> = known.iter().enumerate().skip(from as usize).take(size).map(|(seq, (time, text))| (*time, seq as u64, text.clone())).collect();
-            prop_assert_eq!(got(&records), &want[..]);
-            prop_assert_eq!(next, from + want.len() as u64);
-            let finder = memchr::memmem::Finder::new("ab");
-            let sources: Vec<_> = store.look(|state| state.series[&id].sources().map(|source| (id, source)).collect());
-            let (hits, _) = search(&mut frames, sources, ALL, (false, Some(&finder)), |_: &Place, _| true).unwrap();
-            prop_assert_eq!(hits.len(), known.iter().filter(|(_, text)| text.contains("ab")).count());
+            compare(&store, id, &known, size, from);
         }
     }
+}
+
+/// Compares a series with the list of what was appended to it.
+fn compare(store: &Store, id: SeriesId, known: &[(i64, String)], size: usize, from: u64) {
+    type Row = (i64, u64, String);
+    let numbered = known
+        .iter()
+        .zip(0..)
+        .map(|((time, text), seq)| (*time, seq, text.clone()));
+    let by_number_want: Vec<Row> = numbered.skip(from as usize).take(size).collect();
+    let numbered = known
+        .iter()
+        .zip(0..)
+        .map(|((time, text), seq)| (*time, seq, text.clone()));
+    let mut want: Vec<Row> = numbered.collect();
+    want.sort();
+    let row = |record: &Record| (record.place.time, record.place.seq, text(record));
+    let rows = |records: &[Record]| records.iter().map(row).collect::<Vec<Row>>();
+    let page = Page {
+        records: size,
+        bytes: usize::MAX,
+    };
+    let (first, more) = read_all(store, id, false, page);
+    assert_eq!(rows(&first), &want[..size.min(want.len())]);
+    assert!(more || want.len() <= size);
+    let (last, _) = read_all(store, id, true, page);
+    let newest: Vec<_> = want.iter().rev().take(size).cloned().collect();
+    assert_eq!(rows(&last), newest);
+    // A page of few bytes is a beginning too, and never empty.
+    let few = Page {
+        records: usize::MAX,
+        bytes: 60,
+    };
+    let (few, _) = read_all(store, id, false, few);
+    assert!(!few.is_empty());
+    assert_eq!(rows(&few), &want[..few.len()]);
+    let mut frames = Frames::new(store.shared().layout.segments());
+    let sources = store.look(|state| state.series[&id].sources_from(from, 100));
+    let (records, next) = by_number(&mut frames, id, &sources, from, page).unwrap();
+    assert_eq!(rows(&records), by_number_want);
+    assert_eq!(next, from + by_number_want.len() as u64);
+    let finder = memchr::memmem::Finder::new("ab");
+    let sources = store.look(|state| {
+        let sources = state.series[&id].sources();
+        sources.map(|source| (id, source)).collect::<Vec<_>>()
+    });
+    let searched = search(
+        &mut frames,
+        sources,
+        ALL,
+        (false, Some(&finder)),
+        |_: &Place, _| true,
+    );
+    let (hits, _) = searched.unwrap();
+    assert_eq!(
+        hits.len(),
+        known.iter().filter(|(_, text)| text.contains("ab")).count()
+    );
 }

@@ -1,8 +1,8 @@
-//! What an endpoint holds, for people: a list with counts, and records as lines. The same for a folder of data
-//! ([`Local`], whether an endpoint runs on it or not) and for a running endpoint ([`Remote`]).
+//! What an endpoint holds, for people: a list with counts, and records as lines. The same for a folder of
+//! data ([`Local`], whether an endpoint runs on it or not) and for a running endpoint ([`Remote`]).
 //!
-//! Lines come by their times as far as they were there at the first question, and then, for those who ask on, in
-//! the order in which they come. Objects of S3 are cut into lines; gzip and zstd are decompressed.
+//! Lines come by their times as far as they were there at the first question, and then, for those who ask
+//! on, in the order in which they come. Objects of S3 are cut into lines; gzip and zstd are decompressed.
 
 mod client;
 mod page;

@@ -101,7 +101,8 @@ async fn hanging_requests_do_not_hold_the_end() {
     assert!(hanging.await.unwrap());
 }
 
-/// Guarantees: what fails alone has a code and is not stored; what is sent again until nothing fails is there once.
+/// Guarantees: what fails alone has a code and is not stored; what is sent again until nothing fails is
+/// there once.
 #[tokio::test]
 async fn partial_failures_are_not_stored() {
     let endpoint = with(

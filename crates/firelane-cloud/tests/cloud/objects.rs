@@ -51,11 +51,7 @@ async fn chunks_with_a_trailer() {
         "{}",
         got.head
     );
-    let wrong = body
-        .to_vec()
-        .into_iter()
-        .map(|byte| if byte == b'7' { b'8' } else { byte });
-    let wrong: Vec<_> = wrong.collect();
+    let wrong = body.map(|byte| if byte == b'7' { b'8' } else { byte });
     for (path, headers, body, code) in [
         ("/bucket/wrong", headers.clone(), &wrong[..], "BadDigest"),
         ("/bucket/short", headers.clone(), &body[..12], "IncompleteBody"),

@@ -8,8 +8,8 @@ use serde_json::json;
 use crate::client::call;
 use crate::{now_ms, start};
 
-/// Scenario: many clients put into few streams at once, with small and large requests. Guarantees: every event is
-/// read once, by the library, by pages and by a search.
+/// Scenario: many clients put into few streams at once, with small and large requests. Guarantees: every
+/// event is read once, by the library, by pages and by a search.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_event_once() {
     let endpoint = start(Options {

@@ -46,8 +46,8 @@ fn wanted(grep: Option<&str>) -> Wanted {
     }
 }
 
-/// Guarantees: a second run has what the first took and goes on behind it; one folder has one writer; a folder that
-/// was not named goes with the endpoint.
+/// Guarantees: a second run has what the first took and goes on behind it; one folder has one writer; a
+/// folder that was not named goes with the endpoint.
 #[tokio::test]
 async fn a_second_run_has_it_all() {
     let folder = tempfile::tempdir().unwrap();
@@ -85,8 +85,9 @@ async fn a_second_run_has_it_all() {
     tokio::time::timeout(PATIENCE, gone).await.unwrap();
 }
 
-/// Scenario: bytes behind the last frame that the index knows, as a process leaves them that died while it wrote, and
-/// files of objects that nobody refers to. Guarantees: they are cut off and removed; the rest is there.
+/// Scenario: bytes behind the last frame that the index knows, as a process leaves them that died while it
+/// wrote, and files of objects that nobody refers to. Guarantees: they are cut off and removed; the rest is
+/// there.
 #[tokio::test]
 async fn torn_tails_are_cut() {
     let folder = tempfile::tempdir().unwrap();
@@ -112,8 +113,8 @@ async fn torn_tails_are_cut() {
     assert!(error.to_string().contains("checksum"), "{error}");
 }
 
-/// Scenario: a reader beside the endpoint and one at its address follow a group while it is written. Guarantees: both
-/// see every event once; a search gives what has the text.
+/// Scenario: a reader beside the endpoint and one at its address follow a group while it is written.
+/// Guarantees: both see every event once; a search gives what has the text.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_follow() {
     let folder = tempfile::tempdir().unwrap();

@@ -37,8 +37,8 @@ pub(crate) struct AwsArgs {
     /// Limits of Kinesis: 10 MiB a record and a request, or (`classic`) 1 MiB and 5 MiB.
     #[arg(long, value_enum, default_value = "current")]
     limits: WhichLimits,
-    /// Verify signatures with these; without it any signature is taken. The variable `FIRELANE_AWS_CREDENTIALS`
-    /// says the same, where others cannot read it.
+    /// Verify signatures with these; without it any signature is taken. The variable
+    /// `FIRELANE_AWS_CREDENTIALS` says the same, where others cannot read it.
     #[arg(long, value_name = "AKID:SECRET", value_parser = credentials)]
     credentials: Option<Credentials>,
     #[command(flatten)]
