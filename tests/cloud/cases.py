@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import os
+import subprocess
 import tempfile
 import time
 import urllib.error
@@ -12,7 +13,7 @@ import urllib.request
 
 from botocore.exceptions import ConnectionClosedError, ConnectionError, ReadTimeoutError
 
-from endpoint import KEY, SECRET, Endpoint, logs, pages, refused
+from endpoint import BINARY, KEY, SECRET, Endpoint, logs, pages, refused
 
 HOUR = 3600 * 1000
 MIB = 1 << 20
@@ -280,6 +281,8 @@ def s3(endpoint):
     assert done["ETag"] == '"%s-2"' % digest, done
     got = api.get_object(**start)
     assert got["Body"].read() == one + two and got["ContentType"] == "x/y"
+    assert api.get_object(**start, PartNumber=2)["Body"].read() == two
+    refused("InvalidPartNumber", api.get_object, **start, PartNumber=3)
     across = api.get_object(**start, Range="bytes=%d-%d" % (5 * MIB - 2, 5 * MIB + 1))["Body"].read()
     assert across == one[-2:] + b"ta"
     refused("NoSuchUpload", api.complete_multipart_upload, **complete(listed))
@@ -473,6 +476,38 @@ def restart():
             assert endpoint.client("ssm").get_parameter(Name="p")["Parameter"]["Value"] == "v"
 
 
+def killed():
+    """What was answered half a second before a kill is there, and new records are taken."""
+    with tempfile.TemporaryDirectory(prefix="firelane-cloud-") as folder:
+        endpoint = Endpoint("--data", folder, "--missing", "create")
+        api = endpoint.client("logs")
+        api.put_log_events(logGroupName="g", logStreamName="s", logEvents=events(*["event %d" % n for n in range(500)]))
+        endpoint.client("s3").put_object(Bucket="kept", Key="k", Body=b"object")
+        time.sleep(0.6)
+        endpoint.process.kill()
+        endpoint.process.communicate()
+        with Endpoint("--data", folder) as endpoint:
+            api = endpoint.client("logs")
+            api.put_log_events(logGroupName="g", logStreamName="s", logEvents=events("behind", at=now() + 1000))
+            found = api.get_log_events(logGroupName="g", logStreamName="s", startFromHead=True)["events"]
+            assert [event["message"] for event in found] == ["event %d" % n for n in range(500)] + ["behind"]
+            assert endpoint.client("s3").get_object(Bucket="kept", Key="k")["Body"].read() == b"object"
+
+
+def followed():
+    """`firelane logs --follow` prints what comes, also of streams that were not there."""
+    with Endpoint("--missing", "create") as endpoint:
+        api = endpoint.client("logs")
+        api.put_log_events(logGroupName="g", logStreamName="one", logEvents=events("first"))
+        reader = subprocess.Popen([BINARY, "logs", "--endpoint", endpoint.url, "--group", "g", "--follow", "--grep", "s"],
+                                  stdout=subprocess.PIPE, text=True)
+        assert reader.stdout.readline().endswith(" one first\n")
+        api.put_log_events(logGroupName="g", logStreamName="two", logEvents=events("other", "second"))
+        assert reader.stdout.readline().endswith(" two second\n")
+        reader.kill()
+        reader.communicate()
+
+
 CASES = [cloudwatch_logs, firehose, kinesis, s3, secrets_and_parameters, sts_and_ecr, signatures, aws_cli]
 
 with Endpoint(environment={"FIRELANE_AWS_CREDENTIALS": "%s:%s" % (KEY, SECRET)}) as running:
@@ -480,7 +515,7 @@ with Endpoint(environment={"FIRELANE_AWS_CREDENTIALS": "%s:%s" % (KEY, SECRET)})
         begin = time.monotonic()
         case(running)
         print("  %s: %.1f s" % (case.__name__, time.monotonic() - begin))
-for case in (faults, restart):
+for case in (faults, restart, killed, followed):
     begin = time.monotonic()
     case()
     print("  %s: %.1f s" % (case.__name__, time.monotonic() - begin))

@@ -18,7 +18,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
 from harness import check, main  # noqa: E402
 
-PACKAGES = ["boto3==1.44.8", "awscli"]
+PACKAGES = ["boto3==1.44.8", "awscli==1.46.3"]
 
 
 def environment(work):

@@ -319,7 +319,8 @@ impl Folder {
     fn open(wanted: Option<&Path>) -> Result<Self, OpenError> {
         if let Some(path) = wanted {
             let path = path.to_path_buf();
-            return match fs::create_dir_all(&path) {
+            // Secrets lie in it as they are.
+            return match private(&path, true) {
                 Ok(()) => Ok(Self {
                     path,
                     is_temporary: false,
@@ -331,7 +332,7 @@ impl Folder {
         loop {
             let number = RandomState::new().hash_one(std::process::id());
             let path = base.join(format!("firelane-aws-{number:016x}"));
-            match private(&path) {
+            match private(&path, false) {
                 Ok(()) => {
                     return Ok(Self {
                         path,
@@ -345,9 +346,11 @@ impl Folder {
     }
 }
 
-/// Makes a folder that only its owner may enter.
-fn private(path: &Path) -> io::Result<()> {
+/// Makes a folder that only its owner may enter; with `may_be_there` also those above it, and one that is
+/// there stays as it is.
+fn private(path: &Path, may_be_there: bool) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
+    builder.recursive(may_be_there);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(path)

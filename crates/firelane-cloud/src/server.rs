@@ -203,6 +203,12 @@ impl Server {
         if service == Service::Sts {
             return self.sts(&asked, &body, fate);
         }
+        let kind = asked.head.headers.get(header::CONTENT_TYPE);
+        if kind.is_some_and(|kind| kind.as_bytes().windows(4).any(|four| four == b"cbor")) {
+            let text =
+                "the local endpoint speaks JSON, not CBOR: AWS_CBOR_DISABLE=true makes SDKs for Java use it";
+            return Err(ApiError::new(415, "UnsupportedMediaTypeException", text));
+        }
         self.authenticate(service, &asked, || Payload::Whole(&body))?;
         befall(service, fate)?;
         let call = Call {

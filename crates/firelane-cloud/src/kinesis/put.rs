@@ -280,6 +280,10 @@ async fn put(cloud: &Arc<Inner>, mut call: Call, is_batch: bool) -> Result<(Vec<
         }
         found => found?,
     };
+    if stream.shards.len() != prepared.batches.len() {
+        let text = format!("Stream {name} is being replaced.");
+        return Err(ApiError::bad("ResourceInUseException", text));
+    }
     let bytes = prepared
         .batches
         .iter()

@@ -262,6 +262,28 @@ fn range(header: Option<&str>, size: u64) -> Result<Option<Span>, ()> {
     }
 }
 
+/// The bytes of a part.
+fn part(object: &Object, number: &str) -> Result<Span, ApiError> {
+    let at = number
+        .parse::<usize>()
+        .ok()
+        .and_then(|number| number.checked_sub(1));
+    let size = at.and_then(|at| object.files.get(at)).map(|(_, size)| *size);
+    let bad = || {
+        ApiError::new(
+            416,
+            "InvalidPartNumber",
+            "The requested partnumber is not satisfiable",
+        )
+    };
+    let (at, size) = at.zip(size).ok_or_else(bad)?;
+    let from = object.files.iter().take(at).map(|(_, size)| size).sum();
+    Ok(Span {
+        from,
+        to: from + size,
+    })
+}
+
 /// Whether a condition lets the object be given: a status where it does not.
 fn condition(request: &Request, object: &Object) -> Option<StatusCode> {
     let names = |header: &str| {
@@ -293,10 +315,13 @@ pub(super) fn get(cloud: &Arc<Inner>, request: &Request) -> Result<Response<Body
         None => {}
     }
     let size: u64 = object.files.iter().map(|(_, size)| size).sum();
-    let asked = range(request.header("range"), size).map_err(|()| {
-        let error = ApiError::new(416, "InvalidRange", "The requested range is not satisfiable");
-        error.with("ActualObjectSize", size.to_string())
-    })?;
+    let asked = match request.param("partNumber") {
+        Some(number) => Some(part(&object, number)?),
+        None => range(request.header("range"), size).map_err(|()| {
+            let error = ApiError::new(416, "InvalidRange", "The requested range is not satisfiable");
+            error.with("ActualObjectSize", size.to_string())
+        })?,
+    };
     let span = asked.unwrap_or(Span { from: 0, to: size });
     let is_head = request.asked.head.method == Method::HEAD;
     let body = match is_head || span.from >= span.to {
@@ -332,6 +357,9 @@ fn describe(response: &mut Response<Body>, request: &Request, object: &Object, i
         if let Some(value) = request.param(&format!("response-{name}")) {
             set(response, name, value);
         }
+    }
+    if request.has("partNumber") && object.files.len() > 1 {
+        set(response, "x-amz-mp-parts-count", &object.files.len().to_string());
     }
     set(response, "etag", &format!("\"{}\"", object.etag));
     set(response, "last-modified", &time::http(object.modified));

@@ -331,6 +331,9 @@ impl Store {
 
     /// Waits for room for `bytes` of records.
     pub(crate) async fn room(&self, bytes: usize) -> Result<Room, NoRoom> {
+        if self.shared.lock().stop {
+            return Err(NoRoom("it stops".into()));
+        }
         let bytes = u32::try_from(bytes.clamp(1, WAITING_MAX / 2)).unwrap_or(1);
         let permit = self.shared.room.clone().acquire_many_owned(bytes);
         match tokio::time::timeout(ROOM_LIMIT, permit).await {

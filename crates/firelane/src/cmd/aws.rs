@@ -197,6 +197,17 @@ async fn serve(args: AwsArgs) -> Exit {
         Ok(endpoint) => endpoint,
         Err(error) => return refused(&error),
     };
+    if !endpoint.address().ip().is_loopback() {
+        say::line(&format!(
+            "warning: it listens on {}: who reaches it can read and write everything{}",
+            endpoint.address(),
+            if credentials.is_some() {
+                " with the credentials"
+            } else {
+                ""
+            }
+        ));
+    }
     greet(&endpoint, &region, credentials.as_ref());
     loop {
         // There is nothing to read again: a hang-up changes nothing.
