@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::cmd;
+use crate::cmd::aws::AwsArgs;
 use crate::cmd::buffer::Buffer;
 use crate::cmd::check::{Checks, Format};
 use crate::cmd::ecs_init::EcsInit;
 use crate::cmd::iam::IamArgs;
 use crate::cmd::init::InitArgs;
+use crate::cmd::logs::LogsArgs;
 use crate::cmd::render::{Picture, What};
 use crate::cmd::task::TaskArgs;
 use crate::compat::RouterArgs;
@@ -87,6 +89,11 @@ enum Command {
         #[arg(default_value = "http://127.0.0.1:2020/api/v1/health")]
         url: String,
     },
+    /// Run the local AWS endpoint: CloudWatch Logs, Firehose, Kinesis, S3, Secrets Manager, SSM, STS and
+    /// ECR's token, with AWS's limits and errors, and with faults on demand.
+    Aws(Box<AwsArgs>),
+    /// List what a local AWS endpoint holds, or print its records.
+    Logs(Box<LogsArgs>),
     /// List the plugins, or show the properties of one.
     Plugins {
         #[command(subcommand)]
@@ -246,6 +253,8 @@ pub(crate) fn run() -> Exit {
         Command::Buffer { command } => cmd::buffer::run(command),
         Command::EcsInit(args) => cmd::ecs_init::run(&args),
         Command::Health { url } => cmd::probe::health(&url),
+        Command::Aws(args) => cmd::aws::run(*args),
+        Command::Logs(args) => cmd::logs::run(&args),
         Command::Plugins { show: None } => cmd::plugins::list(),
         Command::Plugins {
             show: Some(Show::Show { name }),

@@ -57,6 +57,15 @@ impl Stream {
         }
     }
 
+    /// Writes what was appended so far. Break: nobody takes it any more.
+    pub(crate) fn flushed(&mut self) -> ControlFlow<()> {
+        self.flush();
+        match self.exit {
+            Some(_) => ControlFlow::Break(()),
+            None => ControlFlow::Continue(()),
+        }
+    }
+
     fn flush(&mut self) {
         if self.exit.is_none() {
             let mut stdout = io::stdout().lock();
