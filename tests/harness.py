@@ -113,7 +113,7 @@ def ledgers(log):
 
 
 # What the tests against AWS's APIs need; one environment for all of them.
-PACKAGES = ["boto3==1.44.8", "moto[server,iam,sts,logs,firehose,kinesis,s3,ssm,secretsmanager]==5.2.5", "parliament==1.6.4",
+PACKAGES = ["boto3==1.44.8", "awscli==1.46.3", "moto[server,iam,sts,logs,firehose,kinesis,s3,ssm,secretsmanager]==5.2.5", "parliament==1.6.4",
             "setuptools<81"]
 
 

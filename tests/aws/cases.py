@@ -1,4 +1,4 @@
-"""The cases of run.py, inside of the virtual environment: cases.py BINARY [moto|local|faults]."""
+"""The cases of run.py, inside of the virtual environment: cases.py BINARY [CASE]."""
 
 import gzip
 import hashlib
@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 
 import boto3
 from botocore.config import Config
@@ -118,6 +119,10 @@ class Side:
                 at = page["NextShardIterator"] if page["Records"] or page.get("MillisBehindLatest") else None
             yield found
 
+    def hose(self, name):
+        """Data that a delivery stream has."""
+        return [data for _, data in self.objects("hose-" + name)]
+
     def objects(self, bucket):
         """Key and content of each object, by key."""
         found = []
@@ -209,7 +214,7 @@ def delivered(side, outputs, twice=lambda name: 0):
             for tag in TAGS:
                 found += [parsed(message) for _, message in side.stream("go-" + tag, "s")]
         elif name in ("kinesis_firehose", "firehose"):
-            for _, data in side.objects("hose-go" if name == "firehose" else "hose-c"):
+            for data in side.hose("go" if name == "firehose" else "c"):
                 found += lines(data)
         elif name == "kinesis_streams":
             for data in side.shards("c"):
@@ -233,22 +238,22 @@ def delivered(side, outputs, twice=lambda name: 0):
         print("  %s: %d records, once%s (read in %.1f s)" % (name, len(found), " and in order" if ordered else "",
                                                              time.monotonic() - start))
     got = [json.loads(message) for _, message in side.stream("emf", "s")]
+    if twice("emf"):
+        got = [message for n, message in enumerate(got) if message not in got[:n]]
     check(got == [json.loads(metric(n)) for n in range(METRICS)], "embedded metrics are not what was written")
 
 
-class Moto(Side):
-    """The server of moto."""
+class Started(Side):
+    """An AWS side that is a process of ours. A context manager."""
 
-    def __init__(self):
-        port = free_port()
-        self.log = tempfile.TemporaryFile()
-        self.process = subprocess.Popen(
-            [os.path.join(os.path.dirname(sys.executable), "moto_server"), "-H", "127.0.0.1", "-p", str(port)],
-            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+    def __init__(self, command, port):
+        self.command, self.log = command, tempfile.TemporaryFile()
         super().__init__("http://127.0.0.1:%d" % port)
-        self.started()
+        self.start()
 
-    def started(self):
+    def start(self):
+        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+
         def answers():
             check(self.process.poll() is None, "the AWS side ended with %s" % self.process.poll())
             try:
@@ -258,10 +263,7 @@ class Moto(Side):
                 return False
         until("the AWS side answers", 60, answers)
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
+    def stop(self):
         self.process.terminate()
         try:
             self.process.wait(20)
@@ -269,34 +271,184 @@ class Moto(Side):
             self.process.kill()
             self.process.wait()
 
+    def __enter__(self):
+        return self
 
-def full(binary, side, outputs=tuple(OUTPUTS)):
-    side.prepare()
-    start = time.monotonic()
-    with Router(binary, configuration(side.endpoint, outputs)) as router:
-        path = router.path("fluent.sock")
-        router.wait_for(path=path)
-        send(path)
-        sent = time.monotonic() - start
-        ledgers = router.stop(limit=240)
+    def __exit__(self, *_):
+        self.stop()
+
+
+class Moto(Started):
+    """The server of moto."""
+
+    def __init__(self):
+        port = free_port()
+        server = os.path.join(os.path.dirname(sys.executable), "moto_server")
+        super().__init__([server, "-H", "127.0.0.1", "-p", str(port)], port)
+
+
+class Local(Started):
+    """`firelane aws`, with faults."""
+
+    def __init__(self, binary, *faults):
+        port = free_port()
+        self.binary, self.folder = binary, tempfile.mkdtemp(prefix="firelane-aws-")
+        super().__init__([binary, "aws", "--listen", "127.0.0.1:%d" % port, "--data", self.folder, "--region", REGION,
+                          "--seed", "7", *faults], port)
+
+    def __exit__(self, *_):
+        self.stop()
+        subprocess.run(["rm", "-rf", self.folder], check=False)
+
+    def logs(self, *selection):
+        """Lines of `firelane logs`: texts."""
+        done = subprocess.run([self.binary, "logs", "--data", self.folder, "--format", "json", *selection],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True)
+        return [json.loads(line)["text"] for line in done.stdout.splitlines()]
+
+    def hose(self, name):
+        return [text.encode() for text in self.logs("--delivery-stream", name)]
+
+    def faults(self, *faults):
+        """Puts other faults in: (service, fault, percent)."""
+        body = json.dumps({"faults": [dict(zip(("service", "fault", "percent"), fault)) for fault in faults]}).encode()
+        request = urllib.request.Request(self.endpoint + "/_firelane/faults", body, {"content-type": "application/json"},
+                                         method="PUT")
+        urllib.request.urlopen(request, timeout=10).close()
+
+    def injected(self):
+        with urllib.request.urlopen(self.endpoint + "/_firelane/faults", timeout=10) as answer:
+            return json.load(answer)
+
+
+class Run:
+    """The records through a router to `outputs` of `side`; `meanwhile` runs beside the sending."""
+
+    def __init__(self, binary, side, outputs, meanwhile=None, limit=280):
+        monitor = free_port()
+        service = "HTTP_Server On\nHTTP_Port %d\n" % monitor
+        conf = configuration(side.endpoint, outputs).replace("[SERVICE]\n", "[SERVICE]\n" + "".join(
+            "    %s\n" % line for line in service.splitlines()))
+        start = time.monotonic()
+        with Router(binary, conf) as router:
+            path = router.path("fluent.sock")
+            router.wait_for(path=path)
+            other = threading.Thread(target=meanwhile or (lambda: None))
+            other.start()
+            send(path)
+            sent = time.monotonic() - start
+            other.join()
+
+            def settled():
+                numbers = self.metrics(monitor)
+                return all(numbers.get(("fluentbit_output_proc_records_total", name), 0) >= RECORDS
+                           for name in outputs if name != "s3-parts") and numbers
+            self.numbers = until("everything is delivered", limit, settled)
+            ledgers = router.stop(limit=120)
+            self.log = router.log()
         for name in outputs:
             check(ledgers[name]["delivered"] == RECORDS, "%s: %s" % (name, ledgers[name]))
-    print("  sent in %.1f s, all delivered %.1f s after the start" % (sent, time.monotonic() - start))
-    delivered(side, outputs)
+        print("  sent in %.1f s, all delivered %.1f s after the start" % (sent, time.monotonic() - start))
 
+    @staticmethod
+    def metrics(port):
+        with urllib.request.urlopen("http://127.0.0.1:%d/api/v2/metrics/prometheus" % port, timeout=10) as answer:
+            text = answer.read().decode()
+        found = {}
+        for match in re.finditer(r'^((?:firelane|fluentbit)_output_\w+)\{[^}]*name="([^"]*)"[^}]*\} (\d+)', text, re.M):
+            found[match.group(1), match.group(2)] = int(match.group(3))
+        return found
 
-def main():
-    binary, only = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else ""
-    cases = {"moto": lambda: moto(binary)}
-    for name, case in cases.items():
-        if only in ("", name):
-            print("%s:" % name)
-            case()
+    def ambiguous(self, name):
+        """Chunks that were sent again although they may have arrived."""
+        return self.numbers.get(("firelane_output_ambiguous_chunks_total", name), 0)
 
 
 def moto(binary):
     with Moto() as side:
-        full(binary, side)
+        side.started()
+        side.prepare()
+        Run(binary, side, tuple(OUTPUTS))
+        delivered(side, tuple(OUTPUTS))
+
+
+def local(binary):
+    with Local(binary) as side:
+        side.started()
+        side.prepare()
+        Run(binary, side, tuple(OUTPUTS))
+        delivered(side, tuple(OUTPUTS))
+        # The same as `firelane logs` reads it.
+        for tag in TAGS:
+            texts = side.logs("--group", "c", "--stream", "from-" + tag)
+            check([parsed(json.loads(text)["log"]) for text in texts] == [(tag[-1], n) for n in range(RECORDS // 2)],
+                  "firelane logs --group: %d of %s, or another order" % (len(texts), tag))
+        once("firelane logs --kinesis-stream", [parsed(json.loads(text)["log"]) for text in
+                                                side.logs("--kinesis-stream", "c")], ordered=False)
+        once("firelane logs --bucket", [parsed(json.loads(text)["log"]) for text in side.logs("--bucket", "objects")],
+             ordered=False)
+        found = side.logs("--group", "c", "--grep", "seq=00012345 of a")
+        check(len(found) == 1, "--grep found %d" % len(found))
+
+
+def refusals(binary):
+    """Throttling, partial failures and credentials that expire: what the service refused is sent again, and nothing else."""
+    with Local(binary) as side:
+        side.started()
+        side.prepare()
+        side.faults(("logs", "throttle", 20), ("kinesis", "throttle", 20), ("firehose", "throttle", 20), ("s3", "throttle", 20),
+                    ("kinesis", "partial", 5), ("firehose", "partial", 5), ("logs", "expired", 5), ("kinesis", "expired", 5),
+                    ("firehose", "expired", 5), ("s3", "expired", 5))
+        run = Run(binary, side, tuple(OUTPUTS))
+        faults = side.injected()
+        side.faults()
+        delivered(side, tuple(OUTPUTS))
+        check(all(run.ambiguous(name) == 0 for name in OUTPUTS), "what was refused counts as ambiguous")
+        print("  faults: %s" % json.dumps(faults)[:300])
+
+
+def outage(binary):
+    """The AWS side goes away in the middle, for 30 s (10 s in CI), and comes back with what it had."""
+    seconds = 30 if os.environ.get("FIRELANE_SOAK") == "1" else 10
+    with Local(binary) as side:
+        side.started()
+        side.prepare()
+
+        def away():
+            time.sleep(1)
+            side.stop()
+            time.sleep(seconds)
+            side.start()
+            side.started()
+        run = Run(binary, side, tuple(OUTPUTS), away)
+        # A request that was on its way when the endpoint went may have arrived.
+        delivered(side, tuple(OUTPUTS), lambda name: run.ambiguous(name) * 5000)
+
+
+def lost(binary):
+    """Answers are lost: at most those requests come twice, and the router counts them."""
+    outputs = ("cloudwatch_logs", "kinesis_firehose", "kinesis_streams")
+    with Local(binary) as side:
+        side.started()
+        side.prepare()
+        side.faults(("logs", "lost", 3), ("kinesis", "lost", 3), ("firehose", "lost", 3))
+        run = Run(binary, side, outputs)
+        side.faults()
+        most = {"cloudwatch_logs": 10_000, "emf": METRICS, "kinesis_firehose": 500, "kinesis_streams": 500}
+        delivered(side, outputs, lambda name: run.ambiguous(name) * most[name])
+        check(any(run.ambiguous(name) for name in outputs), "no answer was lost: nothing was tried")
+        print("  sent again, as they may have arrived: %s" % {name: run.ambiguous(name) for name in outputs})
+
+
+CASES = {"moto": moto, "local": local, "refusals": refusals, "outage": outage, "lost": lost}
+
+
+def main():
+    binary, only = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else ""
+    for name, case in CASES.items():
+        if only in ("", name):
+            print("%s:" % name)
+            case(binary)
 
 
 if __name__ == "__main__":

@@ -16,23 +16,7 @@ import sys
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
-from harness import check, main  # noqa: E402
-
-PACKAGES = ["boto3==1.44.8", "awscli==1.46.3"]
-
-
-def environment(work):
-    venv = os.path.join(work, "venv")
-    python = os.path.join(venv, "bin", "python")
-    ready = os.path.exists(python) and subprocess.run([python, "-c", "import boto3, awscli"],
-                                                      stderr=subprocess.DEVNULL).returncode == 0
-    if not ready:
-        for command in ([sys.executable, "-m", "venv", "--clear", venv],
-                        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES]):
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                  stderr=subprocess.STDOUT, text=True, errors="replace", timeout=300)
-            check(done.returncode == 0, "%s ended with %s:\n%s" % (command[0], done.returncode, done.stdout[-2000:]))
-    return python
+from harness import check, main, venv  # noqa: E402
 
 
 def run():
@@ -40,7 +24,7 @@ def run():
     parser.add_argument("--bin", required=True)
     parser.add_argument("--work", required=True)
     options = parser.parse_args()
-    python = environment(os.path.abspath(options.work))
+    python = venv(os.path.abspath(options.work))
     # Nothing of the environment may lead to the real AWS.
     env = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
     env.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull, AWS_EC2_METADATA_DISABLED="true",

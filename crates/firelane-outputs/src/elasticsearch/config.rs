@@ -39,8 +39,8 @@ pub struct Elasticsearch {
     path: Option<String>,
     /// Ingest pipeline that the documents go through.
     pipeline: Option<String>,
-    /// Name of the index; a `strftime` pattern of the current time (UTC). `opensearch`: also record accessors.
-    /// Default `fluent-bit`.
+    /// Name of the index; a `strftime` pattern of the current time (UTC). `opensearch`: also record
+    /// accessors. Default `fluent-bit`.
     index: Option<String>,
     /// Document type. Default `_doc`.
     #[serde(rename = "type")]

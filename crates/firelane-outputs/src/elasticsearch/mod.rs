@@ -3,10 +3,10 @@
 //! Body: for each record an action line (`create`, `index` or `update`, with index, type and id), then the
 //! document: the time first, the tag if asked for, then the record. A record's own key of the same name wins.
 //!
-//! On failure: of an answer with `errors` only what may pass another time is sent again (429, 5xx). What exists
-//! already (409) counts as delivered, other refusals are refused for good, with Elasticsearch's words. Fluent Bit
-//! sends everything again, or loses what was refused. Without an id a lost answer repeats documents; with
-//! `generate_id on` it cannot.
+//! On failure: of an answer with `errors` only what may pass another time is sent again (429, 5xx). What
+//! exists already (409) counts as delivered, other refusals are refused for good, with Elasticsearch's
+//! words. Fluent Bit sends everything again, or loses what was refused. Without an id a lost answer
+//! repeats documents; with `generate_id on` it cannot.
 //!
 //! With `aws_auth on` requests are signed (Amazon OpenSearch Service: `es`, Serverless: `aoss`).
 //!
