@@ -95,8 +95,8 @@ pub struct RouteEnd {
     pub overflow: Overflow,
     /// Rounds of the route's loop: whether it moves.
     pub(crate) beats: Counter,
-    /// When its oldest unsettled record was appended, in the pipeline's milliseconds, and so much later as the
-    /// output waits by itself for more; `u64::MAX` if there is none.
+    /// When its oldest unsettled record was appended, in the pipeline's milliseconds, and so much later as
+    /// the output waits by itself for more; `u64::MAX` if there is none.
     pub oldest: AtomicU64,
 }
 

@@ -1,8 +1,8 @@
 //! What a destination holds and does not show yet: parts of unfinished uploads ([`Outcome::Parked`]).
 //!
 //! Such records are settled, since the output answers for them over a kill, and count as parked until
-//! [`Output::finish`] says what became of them. A group is finished when its time is over: an open batch of it
-//! goes out first, as the last part. At the end of a drain every group is.
+//! [`Output::finish`] says what became of them. A group is finished when its time is over: an open batch of
+//! it goes out first, as the last part. At the end of a drain every group is.
 //!
 //! [`Outcome::Parked`]: firelane_core::Outcome::Parked
 //! [`Output::finish`]: firelane_core::Output::finish

@@ -31,16 +31,17 @@ pub(super) struct Config {
     /// Its region. Default `us-east-1`, as in Fluent Bit, whatever the environment says.
     region: Option<String>,
     /// Key of an object; begins with `/`. `$TAG`, `$TAG[0]` to `$TAG[9]` (parts of the tag), `$UUID` (8
-    /// random letters and digits), `$INDEX` (0, 1, 2 … over restarts), and `strftime` in UTC by the time
-    /// of the object's first record. Default `/fluent-bit-logs/$TAG/%Y/%m/%d/%H/%M/%S`. Objects that are
-    /// put whole get `-object` and 8 random characters at the end, unless the key has `$UUID` or
-    /// `$INDEX`; so do others whose key was used a short time before.
+    /// random letters and digits), `$INDEX` (0, 1, 2 … over restarts), and `strftime` in UTC by the time of
+    /// the object's first record. Default `/fluent-bit-logs/$TAG/%Y/%m/%d/%H/%M/%S`. Objects that are put
+    /// whole get `-object` and 8 random characters at the end, unless the key has `$UUID` or `$INDEX`; so do
+    /// others whose key was used a short time before.
     s3_key_format: Option<String>,
     /// Characters between the parts of a tag. Default `.`.
     s3_key_format_tag_delimiters: Option<String>,
     /// Add nothing to keys: an object replaces the one of the same key. Default off.
     static_file_path: Option<OnOff>,
-    /// Size of an object, as it is stored. 1M to 50G, default 100M. Below 10485760 as with `use_put_object`.
+    /// Size of an object, as it is stored. 1M to 50G, default 100M. Below 10485760 it is as with
+    /// `use_put_object`.
     total_file_size: Option<ByteSize>,
     /// Size of the parts of an object, as they are stored. 5242880 to 50000000, at most half of
     /// `total_file_size`. Default 5242880. With `compression` a part comes from as many records as are
@@ -60,8 +61,8 @@ pub(super) struct Config {
     store_dir_limit_size: Option<ByteSize>,
     /// `gzip`, `zstd` or `snappy` (one raw block: each chunk is an object of its own).
     compression: Option<String>,
-    /// `json_lines` (also written `json`): an object and a newline each. `arrow` and `parquet` are not
-    /// built in.
+    /// `json_lines` (also written `json`): an object and a newline each. `arrow` and `parquet` are not built
+    /// in.
     format: Option<String>,
     /// Key of the date; `false` leaves it out. Default `date`.
     json_date_key: Option<String>,
@@ -78,8 +79,8 @@ pub(super) struct Config {
     storage_class: Option<String>,
     /// Send `Content-MD5`, which Object Lock needs. Default off.
     send_content_md5: Option<OnOff>,
-    /// Ours: `x-amz-server-side-encryption`: `AES256`, `aws:kms` or `aws:kms:dsse`. The bucket's default
-    /// where absent.
+    /// Ours: `x-amz-server-side-encryption`: `AES256`, `aws:kms` or `aws:kms:dsse`. Where absent, the
+    /// bucket's default.
     sse: Option<String>,
     /// Ours: id or ARN of the key for `sse aws:kms`.
     sse_kms_key_id: Option<String>,

@@ -230,6 +230,7 @@ mod tests {
     use super::*;
     use proptest::collection::vec;
     use proptest::prelude::*;
+    use proptest::sample::Index;
 
     fn upload() -> impl Strategy<Value = Upload> {
         let part = (
@@ -292,7 +293,10 @@ mod tests {
 
         /// Guarantees: a tail that was cut off costs the entry that it was in, and nothing before it.
         #[test]
-        fn a_torn_tail_costs_only_itself(uploads in vec((upload(), any::<bool>()), 1..5), at in any::<prop::sample::Index>()) {
+        fn a_torn_tail_costs_only_itself(
+            uploads in vec((upload(), any::<bool>()), 1..5),
+            at in any::<Index>(),
+        ) {
             let (bytes, ends) = journal(&uploads);
             let cut = at.index(bytes.len() + 1);
             let whole = ends.iter().copied().filter(|end| *end <= cut).max().unwrap_or(0);
@@ -302,7 +306,11 @@ mod tests {
         }
 
         #[test]
-        fn a_flipped_bit_is_seen(uploads in vec((upload(), Just(false)), 1..4), at in any::<prop::sample::Index>(), bit in 0..8u8) {
+        fn a_flipped_bit_is_seen(
+            uploads in vec((upload(), Just(false)), 1..4),
+            at in any::<Index>(),
+            bit in 0..8u8,
+        ) {
             let (mut bytes, ends) = journal(&uploads);
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;

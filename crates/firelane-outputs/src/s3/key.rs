@@ -1,8 +1,8 @@
 //! Names of objects: `s3_key_format`.
 //!
-//! `$TAG`, `$TAG[0]` … `$TAG[9]`, `$UUID`, `$INDEX`, all else by `strftime` in UTC, of the time of the object's
-//! first record. What comes from a tag is never read as a pattern. Keys have at most 1,024 bytes: of a longer
-//! one the end gives way to a number made of all of it.
+//! `$TAG`, `$TAG[0]` … `$TAG[9]`, `$UUID`, `$INDEX`, all else by `strftime` in UTC, of the time of the
+//! object's first record. What comes from a tag is never read as a pattern. Keys have at most 1,024 bytes:
+//! of a longer one the end gives way to a number made of all of it.
 
 use std::hash::{BuildHasher as _, RandomState};
 
@@ -188,7 +188,8 @@ fn variable(text: &str) -> Option<(Piece, usize)> {
     })
 }
 
-/// Cuts a key that is too long, with room for a suffix; a number made of all of it keeps it apart from others.
+/// Cuts a key that is too long, with room for a suffix; a number made of all of it keeps it apart from
+/// others.
 fn shorten(key: String) -> String {
     const MAX: usize = KEY_MAX - SUFFIX;
     if key.len() <= MAX {
@@ -202,7 +203,8 @@ fn shorten(key: String) -> String {
     format!("{}-{digest:016x}", &key[..end])
 }
 
-fn fnv(text: &str) -> u64 {
+/// A number for a text, the same in every version of this program (FNV-1a).
+pub(super) fn fnv(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })

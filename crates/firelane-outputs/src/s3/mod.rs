@@ -1,23 +1,25 @@
 //! `s3`: objects of lines in a bucket.
 //!
 //! A chunk of one tag becomes a whole object, or a part of one that is uploaded in parts (multipart). Parts
-//! have 5 MiB or more; a smaller chunk is a whole object, or the last part of one. Chunks end at their size, at
-//! `upload_timeout`, where memory is needed, and at the end of the run. An object is finished at
-//! `total_file_size`, `upload_timeout` after its first record, with a small part, and at the end of the run.
+//! have 5 MiB or more; a smaller chunk is a whole object, or the last part of one. Chunks end at their
+//! size, at `upload_timeout`, where memory is needed, and at the end of the run. An object is finished at
+//! `total_file_size`, `upload_timeout` after its first record, with a small part, and at the end of the
+//! run.
 //!
-//! Records in parts of an unfinished object are *parked*: they leave the log, but count as delivered only when
-//! the object is there. Before that their part, with its ETag, stands synced in a journal below `store_dir`, so
-//! that the next start can finish what a kill has left. An upload that S3 no longer has (aborted by a rule of
-//! the bucket) takes its records with it: an error, counted as `upload_lost`. Where `store_dir` cannot be
-//! written there are no parts: each chunk is an object of its own.
+//! Records in parts of an unfinished object are *parked*: they leave the log, but count as delivered only
+//! when the object is there. Before that their part, with its ETag, stands synced in a journal below
+//! `store_dir`, so that the next start can finish what a kill has left. An upload that S3 no longer has
+//! (aborted by a rule of the bucket) takes its records with it: an error, counted as `upload_lost`. Where
+//! `store_dir` cannot be written there are no parts: each chunk is an object of its own.
 //!
-//! On failure the chunk is sent again under the same key or part number, so a lost answer repeats nothing. What
-//! is to be mended by somebody (policy, bucket, region) is tried for as long as `Retry_Limit` says.
+//! On failure the chunk is sent again under the same key or part number, so a lost answer repeats nothing.
+//! What is to be mended by somebody (policy, bucket, region) is tried for as long as `Retry_Limit` says.
 //!
-//! Other than Fluent Bit: sizes are those of what is stored, compressed or not; keys have the time of the first
-//! record at the end of a run too; a key that was used a short time before is not used twice, unless
-//! `static_file_path` says so; tags are never read as time patterns. Records wait in the router's log, not in
-//! `store_dir`. Not here: `arrow` and `parquet`, blobs, access points, checksums other than MD5.
+//! Other than Fluent Bit: sizes are those of what is stored, compressed or not; keys have the time of the
+//! first record at the end of a run too; no key of an object in parts is used twice (the last 4096 are
+//! remembered, over restarts too), unless `static_file_path` says so; tags are never read as time patterns.
+//! Records wait in the router's log, not in `store_dir`. Not here: `arrow` and `parquet`, blobs, access
+//! points, checksums other than MD5.
 
 mod calls;
 mod config;
@@ -158,10 +160,21 @@ impl S3 {
             return Ok(());
         }
         let folder = self.folder.clone();
-        let opened = tokio::task::spawn_blocking(move || Store::open(&folder)).await;
-        let opened = opened.map_err(|error| OutputError::new(error.to_string(), "this is a bug"))?;
+        let open = move || {
+            let (store, left) = Store::open(&folder)?;
+            let keys = store.known_keys()?;
+            Ok((store, left, keys))
+        };
+        let opened = tokio::task::spawn_blocking(open).await;
+        let opened: Result<_, StoreError> =
+            opened.map_err(|error| OutputError::new(error.to_string(), "this is a bug"))?;
         match opened {
-            Ok((store, left)) => {
+            Ok((store, left, keys)) => {
+                let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+                keys.into_iter().for_each(|key| {
+                    recent.note(key);
+                });
+                drop(recent);
                 for (number, upload) in left {
                     self.slots.take_up(Object::left_behind(number, upload));
                 }
@@ -223,18 +236,27 @@ impl S3 {
         if self.shape.is_put {
             key.plain.clone_from(&key.put);
         }
-        if !self.keys.is_static() {
-            let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-            if recent.is_known(&key.plain) {
-                key.plain = with_suffix(&key.plain);
-            }
-        }
         Ok(key)
     }
 
-    fn note_used(&self, key: &str) {
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.note(key);
+    /// Takes a key for an object that is uploaded in parts, where nothing random stands in it: one that was
+    /// used a short time before gets something.
+    async fn reserve(&self, key: &str) -> String {
+        let (key, number) = {
+            let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut key = key.to_owned();
+            if !recent.note(key::fnv(&key)) && !self.keys.is_static() {
+                key = with_suffix(&key);
+            }
+            let number = key::fnv(&key);
+            (key, number)
+        };
+        if let Some(store) = self.store.get()
+            && let Err(error) = Self::stored(store, move |store| store.note_key(number)).await
+        {
+            warn!(target: "output", instance = %self.bucket.instance, %error, "a key that was used cannot be written down: another run might use it again");
+        }
+        key
     }
 
     /// What becomes of bytes in the log, from a chunk that is large enough to tell. It follows the tags whose

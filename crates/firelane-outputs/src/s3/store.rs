@@ -1,8 +1,9 @@
-//! The folder below `store_dir`: the journal of this output's unfinished uploads, and `$INDEX`.
+//! The folder below `store_dir`: the journal of this output's unfinished uploads, `$INDEX`, and which keys
+//! were used last.
 //!
-//! `<store_dir>/<bucket>/uploads-….journal` is locked by the output that writes it. One that nobody has locked
-//! belongs to a process that is gone: what it says is taken up by the next output that opens the folder.
-//! All calls here may wait for the disk.
+//! `<store_dir>/<bucket>/uploads-….journal` is locked by the output that writes it. One that nobody has
+//! locked belongs to a process that is gone: what it says is taken up by the next output that opens the
+//! folder. All calls here may wait for the disk.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -22,8 +23,15 @@ const JOURNAL_MAX: u64 = 256 << 20;
 const REWRITE_FROM: u64 = 1 << 20;
 /// What an entry of a live upload takes at most, usually.
 const ENTRY_USUAL: u64 = 512;
+/// Keys of objects that are remembered.
+pub(super) const KEYS_MAX: usize = 4096;
+/// From here on the file of keys is cut to those, in bytes.
+const KEYS_FILE_MAX: u64 = 1 << 20;
 /// Digits of the number in the file of `$INDEX`.
 const INDEX_DIGITS: usize = 20;
+
+/// Name of the file of keys: eight bytes each.
+const KEYS: &str = "keys";
 
 /// The folder, with a journal of its own.
 #[derive(Debug)]
@@ -161,6 +169,22 @@ impl Store {
         }
     }
 
+    /// Remembers that an object has a key, by its number. Not synced.
+    pub(super) fn note_key(&self, key: u64) -> Result<(), StoreError> {
+        let path = self.folder.join(KEYS);
+        let write = || {
+            let mut file = OpenOptions::new().append(true).create(true).open(&path)?;
+            file.write_all(&key.to_le_bytes())
+        };
+        write().map_err(at(&path))
+    }
+
+    /// The keys that were noted last, oldest first.
+    pub(super) fn known_keys(&self) -> Result<Vec<u64>, StoreError> {
+        let path = self.folder.join(KEYS);
+        last_keys(&path).map_err(at(&path))
+    }
+
     /// The next number for `$INDEX`: 0, 1, 2 … over restarts. On disk when this returns, so that none is used
     /// twice. `name` tells formats apart.
     pub(super) fn next_index(&self, name: u64) -> Result<u64, StoreError> {
@@ -285,6 +309,30 @@ fn leftover(path: &Path) -> io::Result<Option<Leftover>> {
         uploads: replayed.uploads,
         _lock: file,
     }))
+}
+
+/// Reads the end of the file of keys, and cuts the file to that where it has become large.
+fn last_keys(path: &Path) -> io::Result<Vec<u64>> {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
+    file.lock()?;
+    let length = file.metadata()?.len();
+    let whole = length - length % 8;
+    let from = whole.saturating_sub(KEYS_MAX as u64 * 8);
+    file.seek(SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    (&mut file).take(whole - from).read_to_end(&mut bytes)?;
+    if length > KEYS_FILE_MAX || length != whole {
+        file.set_len(0)?;
+        file.seek(SeekFrom::Start(0))?;
+        file.write_all(&bytes)?;
+    }
+    let number = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes).ok();
+    Ok(bytes.chunks_exact(8).filter_map(number).collect())
 }
 
 /// Takes the next number from a file of its own.
@@ -415,6 +463,22 @@ mod tests {
         kill(store);
         let (_, left) = Store::open(folder.path()).unwrap();
         assert_eq!(left.values().next().unwrap().parts, [part(1)]);
+    }
+
+    #[test]
+    fn keys_are_remembered_and_their_file_stays_small() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(folder.path()).unwrap();
+        assert_eq!(store.known_keys().unwrap(), [0_u64; 0]);
+        store.note_key(7).unwrap();
+        store.note_key(u64::MAX).unwrap();
+        assert_eq!(store.known_keys().unwrap(), [7, u64::MAX]);
+        let path = folder.path().join(KEYS);
+        let junk = vec![1; KEYS_FILE_MAX as usize + 11];
+        fs::write(&path, junk).unwrap();
+        let known = store.known_keys().unwrap();
+        assert_eq!(known, vec![0x0101_0101_0101_0101; KEYS_MAX]);
+        assert_eq!(fs::metadata(&path).unwrap().len(), KEYS_MAX as u64 * 8);
     }
 
     #[test]

@@ -1,11 +1,10 @@
 //! Objects on their way: which chunk becomes what, and how uploads end.
 //!
-//! Each tag has a slot, which one delivery or finish holds at a time: the object that is being made, and those
-//! that get no more parts and are not finished yet. What stands in a slot is never ahead of the journal, so a
-//! delivery may be given up at any point.
+//! Each tag has a slot, which one delivery or finish holds at a time: the object that is being made, and
+//! those that get no more parts and are not finished yet. What stands in a slot is never ahead of the
+//! journal, so a delivery may be given up at any point.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
@@ -20,39 +19,33 @@ use super::calls::{Failed, What};
 use super::encode::Body;
 use super::journal::{Part, Upload};
 use super::key::Key;
-use super::store::{Store, wall_ms};
+use super::store::{KEYS_MAX, Store, wall_ms};
 use super::{PART_MIN, S3};
 use crate::payload::{Log, logs};
 
 /// Most parts of an upload.
 const PARTS_MAX: usize = 10_000;
-/// Keys that are remembered.
-const RECENT_MAX: usize = 4096;
 
-/// Keys that were used a short time before, by their hashes.
+/// Keys that were used a short time before, by their numbers.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
-    hasher: RandomState,
     known: HashSet<u64>,
     order: VecDeque<u64>,
 }
 
 impl Recent {
-    pub(super) fn is_known(&self, key: &str) -> bool {
-        self.known.contains(&self.hasher.hash_one(key))
-    }
-
-    pub(super) fn note(&mut self, key: &str) {
-        let hash = self.hasher.hash_one(key);
-        if !self.known.insert(hash) {
-            return;
+    /// Whether it is new.
+    pub(super) fn note(&mut self, key: u64) -> bool {
+        if !self.known.insert(key) {
+            return false;
         }
-        self.order.push_back(hash);
-        if self.order.len() > RECENT_MAX
+        self.order.push_back(key);
+        if self.order.len() > KEYS_MAX
             && let Some(oldest) = self.order.pop_front()
         {
             self.known.remove(&oldest);
         }
+        true
     }
 }
 
@@ -65,6 +58,8 @@ pub(super) struct Object {
     /// Its number in the journal, once its upload was begun.
     number: Option<u64>,
     upload: Upload,
+    /// Its key is its own.
+    is_reserved: bool,
     /// The upload is gone.
     lost: Option<Cause>,
     /// It may be complete already: an answer was lost, or a process has died.
@@ -84,6 +79,7 @@ impl Object {
             begun,
             number: None,
             upload,
+            is_reserved: false,
             lost: None,
             maybe_complete: false,
         }
@@ -101,6 +97,7 @@ impl Object {
             begun: Instant::now(),
             number: Some(number),
             upload,
+            is_reserved: true,
             lost: None,
             maybe_complete: true,
         }
@@ -305,7 +302,6 @@ impl S3 {
         let key = open.key.put.clone();
         match self.bucket.put(&key, &body).await {
             Ok(()) => {
-                self.note_used(&key);
                 debug!(target: "output", instance = %self.bucket.instance, key, bytes = body.bytes.len(), "object put");
                 // One that was begun in parts before is thrown away.
                 slot.retire();
@@ -381,6 +377,10 @@ impl S3 {
     }
 
     async fn begin(&self, open: &mut Object, store: &Arc<Store>) -> Result<(), Added> {
+        if !open.is_reserved {
+            open.upload.key = self.reserve(&open.upload.key).await;
+            open.is_reserved = true;
+        }
         let id = self.bucket.begin(&open.upload.key).await;
         let id = id.map_err(|failed| {
             Added::Done(match failed.what {
@@ -388,7 +388,6 @@ impl S3 {
                 _ => again(failed),
             })
         })?;
-        self.note_used(&open.upload.key);
         open.upload.id = id;
         let upload = open.upload.clone();
         match Self::stored(store, move |store| store.begin(upload)).await {
@@ -546,13 +545,14 @@ mod tests {
     #[test]
     fn keys_are_remembered_for_a_while() {
         let mut recent = Recent::default();
-        recent.note("a");
-        recent.note("a");
-        assert!(recent.is_known("a") && !recent.is_known("b"));
-        for n in 0..RECENT_MAX {
-            recent.note(&n.to_string());
+        assert!(recent.note(1_000_000) && !recent.note(1_000_000));
+        for n in 0..KEYS_MAX as u64 {
+            recent.note(n);
         }
-        assert!(!recent.is_known("a") && recent.is_known("0"));
+        assert!(
+            !recent.note(5) && recent.note(1_000_000),
+            "the first was forgotten"
+        );
         assert_eq!(recent.known.len(), recent.order.len());
     }
 

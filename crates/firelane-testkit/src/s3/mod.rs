@@ -1,13 +1,18 @@
 //! A model of S3 for one bucket or many: objects, uploads in parts, the limits that S3 keeps, faults by a
 //! script. Signatures are not looked at.
 //!
-//! Kept: parts but the last have 5 MiB (`EntityTooSmall`), a completion names parts that are there by number
-//! and ETag (`InvalidPart`) in order (`InvalidPartOrder`), an upload that is complete, aborted or unknown is not
-//! there (`NoSuchUpload`).
+//! Kept: parts but the last have 5 MiB (`EntityTooSmall`), a completion names parts that are there by
+//! number and ETag (`InvalidPart`) in order (`InvalidPartOrder`), an upload that is complete, aborted or
+//! unknown is not there (`NoSuchUpload`).
+
+mod wire;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
@@ -15,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::set_socket_linger;
 
+use self::wire::{Answer, head};
 use crate::wire::sequences;
 
 /// Smallest part but the last.
@@ -461,216 +467,5 @@ impl State {
         self.uploads.remove(id);
         self.put(path.to_owned(), object);
         Answer::xml("<CompleteMultipartUploadResult></CompleteMultipartUploadResult>".to_owned())
-    }
-}
-
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    etag: Option<String>,
-    /// Of an answer to `HEAD`.
-    length: Option<usize>,
-    body: String,
-}
-
-impl Default for Answer {
-    fn default() -> Self {
-        Self {
-            status: 200,
-            etag: None,
-            length: None,
-            body: String::new(),
-        }
-    }
-}
-
-impl Answer {
-    fn error(status: u16, code: &str) -> Self {
-        Self {
-            status,
-            body: format!(
-                "<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>by script</Message></Error>"
-            ),
-            ..Self::default()
-        }
-    }
-
-    fn xml(body: String) -> Self {
-        Self {
-            body,
-            ..Self::default()
-        }
-    }
-
-    fn tagged(etag: String) -> Self {
-        Self {
-            etag: Some(etag),
-            ..Self::default()
-        }
-    }
-
-    fn write(&self, mut stream: &TcpStream, is_head: bool) -> io::Result<()> {
-        let etag = self.etag.as_ref();
-        let etag = etag.map_or_else(String::new, |etag| format!("ETag: \"{etag}\"\r\n"));
-        let length = self.length.unwrap_or(self.body.len());
-        let body = if is_head { "" } else { &self.body };
-        let text = format!(
-            "HTTP/1.1 {} x\r\n{etag}Content-Length: {length}\r\n\r\n{body}",
-            self.status
-        );
-        stream.write_all(text.as_bytes())
-    }
-}
-
-/// Reads the head of a request; gives it with its query.
-fn head(reader: &mut impl BufRead) -> io::Result<Option<(Call, BTreeMap<String, String>)>> {
-    let mut line = String::new();
-    if reader.read_line(&mut line)? == 0 {
-        return Ok(None);
-    }
-    let mut words = line.split_whitespace();
-    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    let query: BTreeMap<_, _> = pairs
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (name.to_owned(), decoded(value))
-        })
-        .collect();
-    let part = query.get("partNumber").and_then(|number| number.parse().ok());
-    let op = match (method, part, query.contains_key("uploadId")) {
-        ("PUT", Some(number), true) => Op::Part(number),
-        ("PUT", None, false) => Op::Put,
-        ("POST", None, true) => Op::Complete,
-        ("POST", None, false) if query.contains_key("uploads") => Op::Create,
-        ("DELETE", None, true) => Op::Abort,
-        ("HEAD", None, false) => Op::Head,
-        _ => Op::Other,
-    };
-    let path = decoded(path.trim_start_matches('/'));
-    let mut headers = BTreeMap::new();
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line)? == 0 {
-            return Ok(None);
-        }
-        let Some((name, value)) = line.trim_end().split_once(':') else {
-            break;
-        };
-        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
-    }
-    let length = headers
-        .get("content-length")
-        .and_then(|length| length.parse().ok());
-    let call = Call {
-        op,
-        path,
-        length: length.unwrap_or(0),
-        headers,
-        at: Instant::now(),
-        status: None,
-    };
-    Ok(Some((call, query)))
-}
-
-fn decoded(text: &str) -> String {
-    let mut out = Vec::new();
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        let hex = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
-        match byte {
-            b'%' => match (hex(rest.next()), hex(rest.next())) {
-                (Some(high), Some(low)) => out.push((high * 16 + low) as u8),
-                _ => out.push(b'%'),
-            },
-            byte => out.push(byte),
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::http;
-
-    fn ask(s3: &S3, method: &str, target: &str, body: &[u8]) -> (u16, String) {
-        let reply = http::request(s3.port(), method, target, "text/plain", body).unwrap();
-        (reply.status, reply.text().to_string())
-    }
-
-    fn begin(s3: &S3) -> &'static str {
-        let (status, text) = ask(s3, "POST", "/b/k?uploads=", b"");
-        assert!(status == 200 && text.contains("<UploadId>upload/1+x<"), "{text}");
-        "uploadId=upload%2F1%2Bx"
-    }
-
-    fn completion(parts: &[(u32, &str)]) -> String {
-        let parts = parts.iter().map(|(number, etag)| {
-            format!("<Part><ETag>{etag}</ETag><PartNumber>{number}</PartNumber></Part>")
-        });
-        format!(
-            "<CompleteMultipartUpload>{}</CompleteMultipartUpload>",
-            parts.collect::<String>()
-        )
-    }
-
-    fn etag(body: &[u8]) -> String {
-        S3::start().state().piece(body.to_vec()).etag
-    }
-
-    #[test]
-    fn objects_are_put_and_replaced() {
-        let s3 = S3::start();
-        for text in ["{\"seq\":\"a\"}", "{\"seq\":\"b\"}"] {
-            assert_eq!(ask(&s3, "PUT", "/b/a%20b/c", text.as_bytes()).0, 200);
-        }
-        s3.assert_once(["b".to_owned()]);
-        assert_eq!(s3.replaced(), ["b/a b/c"]);
-        assert_eq!(s3.objects()["b/a b/c"].parts, 0);
-    }
-
-    #[test]
-    fn uploads_keep_the_rules() {
-        let s3 = S3::start();
-        let id = begin(&s3);
-        let (large, small) = (vec![b'x'; PART_MIN], b"small".to_vec());
-        for (number, body) in [(1, &large), (2, &small), (3, &small)] {
-            let target = format!("/b/k?partNumber={number}&{id}");
-            assert_eq!(ask(&s3, "PUT", &target, body).0, 200);
-        }
-        let (one, two) = (etag(&large), etag(&small));
-        let complete = |parts: &[(u32, &str)]| {
-            let (status, text) = ask(&s3, "POST", &format!("/b/k?{id}"), completion(parts).as_bytes());
-            let code = text.split_once("<Code>").map_or("", |(_, rest)| rest);
-            (status, code.split('<').next().unwrap_or_default().to_owned())
-        };
-        assert_eq!(complete(&[(1, &two)]).1, "InvalidPart");
-        assert_eq!(complete(&[(2, &two), (1, &one)]).1, "InvalidPartOrder");
-        assert_eq!(complete(&[(2, &two), (3, &two)]).1, "EntityTooSmall");
-        assert_eq!(complete(&[(1, &one), (1, &one)]).1, "InvalidPartOrder");
-        assert_eq!(complete(&[(1, &one), (2, &two), (3, &two)]).1, "EntityTooSmall");
-        assert_eq!(s3.unfinished(), [("b/k".to_owned(), 3)]);
-        assert_eq!(complete(&[(1, &one), (3, &two)]).0, 200);
-        assert_eq!(complete(&[(1, &one), (3, &two)]).1, "NoSuchUpload");
-        let object = &s3.objects()["b/k"];
-        assert_eq!((object.parts, object.length), (2, PART_MIN + 5));
-        assert_eq!(ask(&s3, "DELETE", &format!("/b/k?{id}"), b"").0, 404);
-    }
-
-    #[test]
-    fn a_script_is_followed() {
-        let s3 = S3::start();
-        s3.script(|call, before| match (&call.op, before) {
-            (Op::Put, 0) => Fault::Refuse(503, "SlowDown"),
-            (Op::Put, 1) => Fault::Lost,
-            _ => Fault::None,
-        });
-        assert_eq!(ask(&s3, "PUT", "/b/k", b"x").0, 503);
-        assert!(s3.objects().is_empty());
-        assert!(http::request(s3.port(), "PUT", "/b/k", "text/plain", b"x").is_err());
-        assert_eq!(s3.objects().len(), 1);
-        assert_eq!((s3.count(&Op::Put), s3.calls()[0].status), (2, Some(503)));
     }
 }
