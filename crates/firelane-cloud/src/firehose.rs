@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use firelane_record::json::RawString;
 use serde_json::{Value, json};
 
-use crate::cloud::{Answer, Call, Inner, done, ok};
+use crate::cloud::{Answer, Call, Cloud, Inner, done, ok};
 use crate::error::ApiError;
 use crate::faults::Fault;
 use crate::params::{Params, Rule, absent, fault, serialization, validation};
@@ -94,6 +94,15 @@ pub(crate) fn make(
     state.put("", name, &stream);
     state.catalog.delivery_streams.insert(name.to_owned(), stream);
     true
+}
+
+impl Cloud {
+    /// Makes a delivery stream, if there is none of this name.
+    pub async fn make_delivery_stream(&self, name: &str) {
+        let now = time::now_ms();
+        let change = |state: &mut State| make(state, name, now, "DirectPut", None, Tags::new());
+        self.0.store.change(change).await;
+    }
 }
 
 async fn create(cloud: &Arc<Inner>, mut params: Params, now: i64) -> Answer {

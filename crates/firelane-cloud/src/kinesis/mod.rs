@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::cloud::{Answer, Call, Inner, done, ok};
+use crate::cloud::{Answer, Call, Cloud, Inner, done, ok};
 use crate::error::ApiError;
 use crate::params::{Params, Rule};
 use crate::service::Service;
@@ -117,6 +117,15 @@ pub(crate) fn make(state: &mut State, name: &str, now: i64, shards: usize, mode:
     state.put("", name, &stream);
     state.catalog.data_streams.insert(name.to_owned(), stream);
     true
+}
+
+impl Cloud {
+    /// Makes a data stream with so many shards (1 to 500), if there is none of this name.
+    pub async fn make_data_stream(&self, name: &str, shards: usize) {
+        let (now, shards) = (time::now_ms(), shards.clamp(1, SHARDS_MAX as usize));
+        let change = |state: &mut State| make(state, name, now, shards, "PROVISIONED", Tags::new());
+        self.0.store.change(change).await;
+    }
 }
 
 async fn create(cloud: &Arc<Inner>, mut params: Params, now: i64) -> Answer {
@@ -320,7 +329,7 @@ fn hash_range(at: usize, count: usize) -> (u128, u128) {
         return (0, u128::MAX);
     }
     let (at, count) = (at as u128, count as u128);
-    let width = (u128::MAX - count + 1) / count + 1;
+    let width = hash_width(count);
     let end = if at + 1 == count {
         u128::MAX
     } else {
@@ -331,9 +340,16 @@ fn hash_range(at: usize, count: usize) -> (u128, u128) {
 
 /// The shard of a hash key.
 fn shard_of(hash: u128, count: usize) -> usize {
-    (0..count)
-        .find(|at| hash <= hash_range(*at, count).1)
-        .unwrap_or_default()
+    if count <= 1 {
+        return 0;
+    }
+    let of = (hash / hash_width(count as u128)) as usize;
+    of.min(count - 1)
+}
+
+/// Hash keys of each shard but the last, which may have some more.
+fn hash_width(count: u128) -> u128 {
+    (u128::MAX - count + 1) / count + 1
 }
 
 /// The sequence number of a shard's record.

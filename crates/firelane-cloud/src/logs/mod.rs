@@ -12,13 +12,14 @@ mod streams;
 
 use std::sync::Arc;
 
-use crate::cloud::{Answer, Call, Inner};
+use crate::cloud::{Answer, Call, Cloud, Inner};
 use crate::error::ApiError;
 use crate::params::{Params, Rule};
 use crate::service::Service;
 use crate::store::catalog::{LogGroup, LogStream};
 use crate::store::series::SeriesId;
 use crate::store::{State, catalog::Tags};
+use crate::time;
 
 pub use read::Event;
 
@@ -128,6 +129,18 @@ fn no_stream() -> ApiError {
 
 fn find<'s>(state: &'s mut State, group: &str) -> Result<&'s mut LogGroup, ApiError> {
     state.catalog.groups.get_mut(group).ok_or_else(no_group)
+}
+
+impl Cloud {
+    /// Makes a log group, if there is none of this name; with a stream, that too.
+    pub async fn make_log_group(&self, name: &str, stream: Option<&str>) {
+        let now = time::now_ms();
+        let change = |state: &mut State| {
+            make_group(state, name, now, "STANDARD", None, Tags::new());
+            stream.map(|stream| make_stream(state, name, stream, now));
+        };
+        self.0.store.change(change).await;
+    }
 }
 
 /// Makes a group; false where it is there.

@@ -139,6 +139,8 @@ pub(crate) struct State {
     dirty_since: Option<Instant>,
     /// Those that need not wait longer.
     full: BTreeSet<SeriesId>,
+    /// The writer has something new to do, or to wait for.
+    wakes: bool,
     stop: bool,
 }
 
@@ -193,9 +195,8 @@ impl State {
     pub(crate) fn append(&mut self, id: SeriesId, batch: Batch, room: Room) -> Option<u64> {
         let series = self.series.get_mut(&id)?;
         let first = series.append(batch, room);
-        if series.is_full() {
-            self.full.insert(id);
-        }
+        // Otherwise the writer knows already when it has to look.
+        self.wakes |= (series.is_full() && self.full.insert(id)) || self.dirty_since.is_none();
         self.dirty.insert(id);
         self.dirty_since.get_or_insert_with(Instant::now);
         Some(first)
@@ -347,9 +348,11 @@ impl Store {
         }
     }
 
-    /// Wakes the writer where a series is full.
+    /// Wakes the writer where that is needed.
     pub(crate) fn appended(&self) {
-        self.shared.wake.notify_one();
+        if std::mem::take(&mut self.shared.lock().wakes) {
+            self.shared.wake.notify_one();
+        }
     }
 
     /// Writes everything and ends the writer. The error tells what stayed behind.

@@ -10,8 +10,9 @@ use serde_json::json;
 
 use super::{Listed, Page, Plan, Position, Wanted, list};
 use crate::admin::PREFIX;
+use crate::cloud::Cloud;
 use crate::store::segment::Frames;
-use crate::store::{OpenError, Store};
+use crate::store::{OpenError, State, Store};
 
 /// Largest answer of an endpoint that is taken.
 const ANSWER_MAX: usize = 128 << 20;
@@ -94,6 +95,28 @@ impl Local {
         let (layout, state) = Store::peek(&self.root)?;
         let plan = Plan::new(&state, wanted.clone(), position).ok_or_else(|| missing(wanted))?;
         Ok(plan.read(&mut Frames::new(layout.segments()), &layout)?)
+    }
+}
+
+impl Cloud {
+    /// What holds records.
+    pub fn list(&self) -> Vec<Listed> {
+        self.0.store.look(|state| list(state))
+    }
+
+    /// Lines from a position on, as [`Remote::page`] gives them.
+    ///
+    /// # Errors
+    /// There is no such thing, or it cannot be read.
+    pub async fn page(&self, wanted: &Wanted, position: Position) -> Result<Page, ViewError> {
+        let plan = |state: &mut State| Plan::new(state, wanted.clone(), position);
+        let plan = self.0.store.look(plan).ok_or_else(|| missing(wanted))?;
+        let layout = self.0.store.shared().layout.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let mut frames = Frames::new(layout.segments());
+            plan.read(&mut frames, &layout)
+        });
+        Ok(read.await.map_err(std::io::Error::other)??)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use firelane_cloud::view::{Kind, Position, Wanted};
 use firelane_cloud::{Created, Missing, Options};
 use serde_json::json;
 
@@ -133,6 +134,16 @@ async fn seeds_are_seen() {
         .put_object("config", "x/extra.conf", b"[FILTER]\n")
         .await
         .unwrap();
+    endpoint.cloud().make_log_group("g", Some("s")).await;
+    endpoint.cloud().make_delivery_stream("d").await;
+    endpoint.cloud().make_data_stream("k", 3).await;
+    let names: Vec<_> = endpoint
+        .cloud()
+        .list()
+        .into_iter()
+        .map(|entry| entry.name)
+        .collect();
+    assert_eq!(names, ["g", "d", "k", "k", "k", "config"]);
     let address = endpoint.address();
     let secret = call(
         address,
@@ -147,4 +158,22 @@ async fn seeds_are_seen() {
     assert_eq!(parameters.json()["Parameters"][0]["Value"], "w");
     let object = crate::client::s3(address, "GET", "/config/x/extra.conf", "", b"").await;
     assert_eq!(object.body, b"[FILTER]\n");
+    let put = json!({"DeliveryStreamName": "d", "Record": {"Data": "eA=="}});
+    let answer = call(address, "Firehose_20150804.PutRecord", &put).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let wanted = Wanted {
+        kind: Kind::DeliveryStream,
+        name: "d".into(),
+        stream: None,
+        grep: None,
+        since_ms: None,
+    };
+    let page = endpoint.cloud().page(&wanted, Position::default()).await.unwrap();
+    assert_eq!(
+        page.lines
+            .iter()
+            .map(|line| line.text.as_str())
+            .collect::<Vec<_>>(),
+        ["x"]
+    );
 }
