@@ -16,7 +16,7 @@ pub enum Class {
     Credentials,
     /// The role may not do that: passes when somebody changes a policy.
     Denied,
-    /// The resource is not there: passes when somebody makes it.
+    /// The resource is not there, or is switched off: passes when somebody makes it.
     Missing,
     /// Never, however often it is sent.
     Refused,
@@ -54,7 +54,7 @@ impl Failure {
             match name {
                 "x-amzn-requestid" | "x-amz-request-id" => request_id = Some(value.to_owned()),
                 "x-amzn-errortype" => typed = Some(value),
-                "retry-after" => after = value.trim().parse().ok().map(Duration::from_secs),
+                "retry-after" => after = value.trim().parse().ok().map(seconds),
                 _ => {}
             }
         }
@@ -91,10 +91,7 @@ impl Failure {
         let code = code?;
         Some(Self {
             status: 200,
-            class: match classify(500, &code) {
-                Class::Unavailable => classify(200, &code),
-                class => class,
-            },
+            class: classify(200, &code),
             code,
             message: message.unwrap_or_default(),
             request_id: None,
@@ -126,6 +123,11 @@ impl fmt::Display for Failure {
             None => Ok(()),
         }
     }
+}
+
+/// A wait that a service asks for; longer ones than a day are no use.
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count.min(86_400))
 }
 
 /// The name without namespace and link: `com.amazon#Name:http://…`.
@@ -178,6 +180,8 @@ fn classify(status: u16, code: &str) -> Class {
         | "RequestThrottledException"
         | "TooManyRequestsException"
         | "RequestLimitExceeded"
+        | "EC2ThrottledException"
+        | "TransactionInProgressException"
         | "LimitExceededException"
         | "BandwidthLimitExceeded"
         | "SlowDown"
@@ -206,6 +210,7 @@ fn classify(status: u16, code: &str) -> Class {
         | "UnauthorizedOperation"
         | "AllAccessDisabled"
         | "KMSAccessDeniedException"
+        | "KMSOptInRequired"
         | "NotAuthorized"
         | "OptInRequired" => Class::Denied,
         "ResourceNotFoundException"
@@ -213,7 +218,29 @@ fn classify(status: u16, code: &str) -> Class {
         | "ResourceNotFound"
         | "ParameterNotFound"
         | "NoSuchKey"
-        | "NoSuchUpload" => Class::Missing,
+        | "NoSuchUpload"
+        // A key that is switched off, or gone.
+        | "KMSDisabledException"
+        | "KMSInvalidStateException"
+        | "KMSNotFoundException"
+        | "KMS.DisabledException"
+        | "KMS.KMSInvalidStateException"
+        | "KMS.NotFoundException" => Class::Missing,
+        // With a status of 400 in some services.
+        "RequestTimeout"
+        | "RequestTimeoutException"
+        | "OperationAborted"
+        | "OperationAbortedException"
+        | "ResourceInUseException"
+        | "IncompleteBody"
+        | "InternalError"
+        | "InternalFailure"
+        | "InternalFailureException"
+        | "InternalServerError"
+        | "InternalServiceError"
+        | "InternalServiceException"
+        | "ServiceUnavailable"
+        | "ServiceUnavailableException" => Class::Unavailable,
         _ => match status {
             429 => Class::Throttled,
             401 | 403 => Class::Denied,

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use aws_config::BehaviorVersion;
 
-use super::{AwsSettings, sdk};
+use super::AwsSettings;
+use super::clock::Clock;
+use super::sdk::{self, Trace};
 use crate::proxy::process_env;
 
 /// Longest time to find it.
@@ -24,30 +26,40 @@ pub(super) async fn region(settings: &AwsSettings) -> Result<String, String> {
     if let Some(region) = given.into_iter().find(|region| !region.is_empty()) {
         return Ok(region);
     }
-    match tokio::time::timeout(LIMIT, found(settings)).await {
-        Ok(Ok(Some(region))) => Ok(region),
-        Ok(Err(why)) => Err(why),
-        _ => Err("no region: set `region`, or the variable AWS_REGION".to_owned()),
+    let trace = Trace::default();
+    match tokio::time::timeout(LIMIT, found(settings, &trace)).await {
+        Ok(Some(region)) => Ok(region),
+        _ => {
+            let asked = trace
+                .text()
+                .map_or_else(String::new, |text| format!("; asked: {text}"));
+            Err(format!(
+                "no region: set `region`, or the variable AWS_REGION{asked}"
+            ))
+        }
     }
 }
 
-async fn found(settings: &AwsSettings) -> Result<Option<String>, String> {
+async fn found(settings: &AwsSettings, trace: &Trace) -> Option<String> {
     if let Some(uri) = process_env("ECS_CONTAINER_METADATA_URI_V4")
-        && let Some(region) = of_task(&uri).await
+        && let Some(region) = of_task(&uri, trace).await
     {
-        return Ok(Some(region));
+        return Some(region);
     }
-    let mut chain = aws_config::defaults(BehaviorVersion::latest()).http_client(sdk::client()?);
+    let client = sdk::client(trace, &Clock::default());
+    let mut chain = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(client)
+        .no_credentials();
     if let Some(profile) = &settings.profile {
         chain = chain.profile_name(profile);
     }
     let config = chain.load().await;
-    Ok(config.region().map(|region| region.as_ref().to_owned()))
+    config.region().map(|region| region.as_ref().to_owned())
 }
 
 /// The region in the ARN of the task that we run in.
-async fn of_task(uri: &str) -> Option<String> {
-    let answer = sdk::get(&format!("{uri}/task")).await.ok()?;
+async fn of_task(uri: &str, trace: &Trace) -> Option<String> {
+    let answer = sdk::get(&format!("{uri}/task"), trace).await.ok()?;
     let task: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
     let arn = task.get("TaskARN")?.as_str()?;
     arn.split(':')

@@ -4,6 +4,7 @@
 //! of the errors.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -17,6 +18,8 @@ use crate::tls::ClientTls;
 
 /// Largest object that is taken: configurations are small (Fluent Bit takes no line above 32 MiB).
 const OBJECT_MAX: usize = 32 << 20;
+/// Time for a whole object, as the ECS agent gives it; and for a secret.
+const LIMIT: Duration = Duration::from_secs(30);
 /// Most names in a `GetParameters` call.
 const PARAMETERS_MAX: usize = 10;
 
@@ -147,7 +150,9 @@ impl Sources {
             region,
             ..self.settings.clone()
         };
-        AwsClient::new(service, settings, self.tls.clone(), NetConfig::default()).answer_kept(OBJECT_MAX)
+        AwsClient::new(service, settings, self.tls.clone(), NetConfig::default())
+            .answer_kept(OBJECT_MAX)
+            .response_timeout(LIMIT)
     }
 
     /// An object of S3. Where its bucket is in another region, the service says so, and it is asked there.
@@ -242,6 +247,9 @@ impl Sources {
         struct Parameter {
             name: String,
             value: String,
+            /// `:3` or `:label` where that was asked for.
+            #[serde(default)]
+            selector: String,
         }
         let place = region.unwrap_or("the default region");
         let failed = |why: String| format!("fetching secret data from SSM Parameter Store in {place}: {why}");
@@ -263,7 +271,7 @@ impl Sources {
         Ok(answer
             .parameters
             .into_iter()
-            .map(|parameter| (parameter.name, parameter.value))
+            .map(|parameter| (parameter.name + &parameter.selector, parameter.value))
             .collect())
     }
 }
