@@ -14,6 +14,7 @@
 mod chain;
 mod client;
 mod clock;
+mod codes;
 mod credentials;
 mod denied;
 mod endpoint;
@@ -23,6 +24,7 @@ mod sdk;
 mod service;
 mod sign;
 mod sources;
+mod xml;
 
 pub use client::{AwsClient, AwsError, AwsSettings, user_agent};
 pub use endpoint::{Endpoint as AwsEndpoint, EndpointError, Partition};
