@@ -75,7 +75,7 @@ async fn ask_once(
 ) -> Result<Credentials, String> {
     let base = match &wanted.credentials_endpoint {
         Some(url) => SharedCredentialsProvider::new(from_endpoint(url, trace).await?),
-        None => SharedCredentialsProvider::new(chain(wanted, region, clock, trace).await),
+        None => SharedCredentialsProvider::new(chain(wanted, region, clock, trace).await?),
     };
     let provider = match &wanted.role_arn {
         Some(role) => role_provider(wanted, role, region, base, clock, trace).await?,
@@ -87,27 +87,36 @@ async fn ask_once(
         .map_err(|error| told(&error, wanted))
 }
 
-/// Our region in place of the chain's own search for one, which asks the instance where nothing else is set.
-async fn chain(wanted: &Wanted, region: &str, clock: &Clock, trace: &Trace) -> DefaultCredentialsChain {
-    let flags = sts_flags();
+/// Our region in place of the chain's own search for one, which asks the instance where nothing else is set. `sts_endpoint`
+/// is for web identities and the roles of profiles too, as in Fluent Bit.
+async fn chain(
+    wanted: &Wanted,
+    region: &str,
+    clock: &Clock,
+    trace: &Trace,
+) -> Result<DefaultCredentialsChain, String> {
+    let flags = sts_flags()?;
+    let sts = wanted.sts_endpoint.as_deref();
+    let sts = sts.map(|text| AwsEndpoint::parse(text, None)).transpose();
+    let sts = sts.map_err(|error| format!("`sts_endpoint`: {error}"))?;
     let config = ProviderConfig::without_region()
         .with_use_fips(Some(flags.fips))
         .with_use_dual_stack(Some(flags.dual_stack))
         .with_time_source(clock.clone())
-        .with_http_client(sdk::client(trace, clock));
+        .with_http_client(sdk::client(trace, clock, sts));
     let mut chain = DefaultCredentialsChain::builder()
         .configure(config)
         .region(Region::new(region.to_owned()));
     if let Some(profile) = &wanted.profile {
         chain = chain.profile_name(profile);
     }
-    chain.build().await
+    Ok(chain.build().await)
 }
 
 /// FIPS and dual stack of STS; neither where its endpoint is given.
-fn sts_flags() -> Flags {
+fn sts_flags() -> Result<Flags, String> {
     match endpoint_of_env(Service::STS.env_name, &process_env) {
-        Some(_) => Flags::default(),
+        Some(_) => Ok(Flags::default()),
         None => Flags::of_env(&process_env),
     }
 }
@@ -124,7 +133,7 @@ async fn role_provider(
     let endpoint = own.or_else(|| endpoint_of_env(Service::STS.env_name, &process_env));
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
-        .http_client(sdk::client(trace, clock))
+        .http_client(sdk::client(trace, clock, None))
         .time_source(clock.clone())
         .region(Region::new(region.to_owned()));
     config = match endpoint {
@@ -133,7 +142,7 @@ async fn role_provider(
             config.endpoint_url(endpoint.url())
         }
         None => {
-            let flags = Flags::of_env(&process_env);
+            let flags = Flags::of_env(&process_env)?;
             config.use_fips(flags.fips).use_dual_stack(flags.dual_stack)
         }
     };

@@ -12,7 +12,7 @@ use super::denied::Denial;
 use super::endpoint::{Flags, endpoint_of_env};
 use super::region::region;
 use super::sign::{Signer, hash};
-use super::{AwsEndpoint, Class, EndpointError, Failure, Service};
+use super::{AwsEndpoint, Class, Failure, Service, sdk, xml};
 use crate::connect::Endpoint;
 use crate::http::{HttpClient, HttpError, Request, Response};
 use crate::net_config::NetConfig;
@@ -182,7 +182,13 @@ impl AwsClient {
     /// What to do about a denial, in a sentence: who may not do what, and the statement that is missing. Asks STS who we are
     /// where the service did not say.
     pub async fn explain(&self, failure: &Failure) -> String {
+        self.explain_call(failure, None).await
+    }
+
+    /// The same for a call whose action is known, as in `s3:PutObject`: not every service names it.
+    pub async fn explain_call(&self, failure: &Failure, action: Option<&str>) -> String {
         let mut denial = Denial::read(&failure.message);
+        denial.action = denial.action.or_else(|| action.map(ToOwned::to_owned));
         if denial.caller.is_none() {
             denial.caller = self.caller().await;
         }
@@ -208,12 +214,8 @@ impl AwsClient {
             port: None,
             ..self.inner.settings.clone()
         };
-        let sts = Self::new(
-            Service::STS,
-            settings,
-            self.inner.tls.clone(),
-            self.inner.net.clone(),
-        );
+        // The plugin's own authorities may be those of one private service.
+        let sts = Self::new(Service::STS, settings, sdk::tls().ok()?, self.inner.net.clone());
         let request = Request {
             method: ::http::Method::POST,
             target: "/".to_owned(),
@@ -228,8 +230,7 @@ impl AwsClient {
             .ok()?
             .ok()?;
         let text = String::from_utf8_lossy(&answer.body);
-        let (_, rest) = text.split_once("<Arn>")?;
-        rest.split_once("</Arn>").map(|(arn, _)| arn.to_owned())
+        xml::element(&text, "Arn")
     }
 
     /// An AWS JSON 1.1 call: `target` as in `Logs_20140328.PutLogEvents`.
@@ -283,9 +284,7 @@ impl Inner {
 
     async fn prepare(&self) -> Result<Ready, AwsError> {
         let region = region(&self.settings).await.map_err(AwsError::Setup)?;
-        let endpoint = self
-            .endpoint(&region)
-            .map_err(|error| AwsError::Setup(error.to_string()))?;
+        let endpoint = self.endpoint(&region).map_err(AwsError::Setup)?;
         let place = Endpoint::tcp(&endpoint.host, endpoint.port);
         let setup = |error: String| AwsError::Setup(error);
         let proxy = Proxy::choose(None, &place, endpoint.is_tls, &self.net, &process_env);
@@ -302,14 +301,16 @@ impl Inner {
     }
 
     /// The option, else the variables that the SDKs know, else the service's own host.
-    fn endpoint(&self, region: &str) -> Result<AwsEndpoint, EndpointError> {
+    fn endpoint(&self, region: &str) -> Result<AwsEndpoint, String> {
         if let Some(text) = &self.settings.endpoint {
-            return AwsEndpoint::parse(text, self.settings.port);
+            let endpoint = AwsEndpoint::parse(text, self.settings.port);
+            return endpoint.map_err(|error| format!("`endpoint`: {error}"));
         }
         if let Some(url) = endpoint_of_env(self.service.env_name, &process_env) {
-            return AwsEndpoint::parse(&url, None);
+            let endpoint = AwsEndpoint::parse(&url, None);
+            return endpoint.map_err(|error| format!("AWS_ENDPOINT_URL: {error}"));
         }
-        let flags = Flags::of_env(&process_env);
+        let flags = Flags::of_env(&process_env)?;
         let mut endpoint = AwsEndpoint::of(&self.service.host_prefix, region, flags.fips, flags.dual_stack);
         endpoint.port = self.settings.port.unwrap_or(endpoint.port);
         Ok(endpoint)
@@ -333,19 +334,27 @@ impl Inner {
         }
         // A clock that is behind has kept credentials beyond their end.
         if set.is_none() || failure.code.starts_with("ExpiredToken") {
-            ready.source.forget(used);
+            return ready.source.forget(used) || set.is_some();
         }
         true
     }
 }
 
-/// The `User-Agent` of Fluent Bit: `base`, and where it runs (`FLB_AWS_USER_AGENT`, else ECS by its metadata).
+/// The `User-Agent` of Fluent Bit: `base`, `-` and where it runs: `FLB_AWS_USER_AGENT` (`none` for nothing); else `ecs` by
+/// the metadata's variable, `k8s` in a pod. Fluent Bit learns the last from its filter; each pod has a variable too.
 pub fn user_agent(base: &str, env: &dyn Fn(&str) -> Option<String>) -> String {
-    let given = env("FLB_AWS_USER_AGENT").filter(|given| !given.is_empty() && given != "none");
-    let place = given.or_else(|| env("ECS_CONTAINER_METADATA_URI_V4").map(|_| "ecs".to_owned()));
-    match place {
-        Some(place) => format!("{base}-{place}"),
-        None => base.to_owned(),
+    let is_set = |name| env(name).is_some_and(|value| !value.is_empty());
+    let place = match env("FLB_AWS_USER_AGENT").filter(|given| !given.is_empty()) {
+        Some(given) => given,
+        None if is_set("ECS_CONTAINER_METADATA_URI_V4") => "ecs".to_owned(),
+        None if is_set("KUBERNETES_SERVICE_HOST") => "k8s".to_owned(),
+        None => "none".to_owned(),
+    };
+    // Control characters are no part of a header.
+    let can_be_sent = place.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    match can_be_sent && !place.eq_ignore_ascii_case("none") {
+        true => format!("{base}-{place}"),
+        false => base.to_owned(),
     }
 }
 
@@ -366,7 +375,12 @@ mod tests {
     fn agents_say_where_they_run() {
         let ecs = ("ECS_CONTAINER_METADATA_URI_V4", "http://169.254.170.2/v4/x");
         assert_eq!(user_agent("p", &env(&[])), "p");
-        assert_eq!(user_agent("p", &env(&[ecs])), "p-ecs");
+        let pod = ("KUBERNETES_SERVICE_HOST", "10.0.0.1");
+        assert_eq!(user_agent("p", &env(&[pod, ecs])), "p-ecs");
+        assert_eq!(user_agent("p", &env(&[pod])), "p-k8s");
+        for none in ["None", "a\r\nX: y"] {
+            assert_eq!(user_agent("p", &env(&[ecs, ("FLB_AWS_USER_AGENT", none)])), "p");
+        }
         assert_eq!(
             user_agent("p", &env(&[ecs, ("FLB_AWS_USER_AGENT", "ecs-init")])),
             "p-ecs-init"

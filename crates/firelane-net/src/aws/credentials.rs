@@ -3,7 +3,9 @@
 //!
 //! Deliveries never wait for a renewal that is not needed yet: old credentials that still hold are given while one task
 //! fetches new ones. Those who must wait share one fetch. A failure is remembered for a moment, so that many chunks do not
-//! ask a server that is down, each for itself; a renewal on the side waits that moment too.
+//! ask a server that is down, each for itself; a renewal on the side waits that moment too. A fetch goes on when those who
+//! wait for it give up: requests may have shorter limits. What a service has refused is fetched anew, but not again and again
+//! ([`REPLACE_PAUSE`]): wrong keys stay wrong.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -21,6 +23,8 @@ const SPARE: Duration = Duration::from_secs(5);
 /// Fresh credentials that have ended already by our clock are kept for so long: the clock is wrong, or the service
 /// will say so.
 const TRUSTED: Duration = Duration::from_secs(120);
+/// After refused credentials were given up, the next refusal gives up none for so long.
+const REPLACE_PAUSE: Duration = Duration::from_secs(10);
 /// How long a failure is remembered: a source is not asked again in that time.
 pub(super) const FAILURE_KEPT: Duration = Duration::from_secs(2);
 
@@ -61,7 +65,7 @@ pub(super) struct Source {
     clock: Clock,
     state: Mutex<State>,
     /// Held by the one who fetches.
-    turn: tokio::sync::Mutex<()>,
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +73,8 @@ struct State {
     kept: Option<Kept>,
     failed: Option<(Instant, String)>,
     renews: bool,
+    /// When refused credentials were given up last.
+    replaced: Option<Instant>,
 }
 
 /// Credentials that were fetched.
@@ -118,7 +124,7 @@ impl Source {
             region: region.to_owned(),
             clock: Clock::default(),
             state: Mutex::default(),
-            turn: tokio::sync::Mutex::default(),
+            turn: Arc::default(),
         });
         sources.insert(wanted, Arc::downgrade(&source));
         source
@@ -132,11 +138,14 @@ impl Source {
     ///
     /// # Errors
     /// What was tried, each with its reason.
+    ///
+    /// # Cancel safety
+    /// A fetch that was begun goes on.
     pub(super) async fn get(self: &Arc<Self>) -> Result<Kept, String> {
         if let Some(kept) = self.kept() {
             return Ok(kept);
         }
-        let _turn = self.turn.lock().await;
+        let turn = self.turn.clone().lock_owned().await;
         // Who had the turn before may have fetched them, or have failed.
         if let Some(kept) = self.kept() {
             return Ok(kept);
@@ -144,7 +153,14 @@ impl Source {
         if let Some(why) = self.state().failure() {
             return Err(why);
         }
-        self.fetch().await
+        let source = self.clone();
+        let fetching = tokio::spawn(async move {
+            let found = source.fetch().await;
+            drop(turn);
+            found
+        });
+        let broken = |_| Err("no AWS credentials: the search for them was broken off".to_owned());
+        fetching.await.unwrap_or_else(broken)
     }
 
     /// What there is and holds; renewed on the side where it is time for that.
@@ -180,16 +196,20 @@ impl Source {
         }
     }
 
-    /// Forgets what a service has refused, unless others were fetched since.
-    pub(super) fn forget(&self, refused: &Kept) {
+    /// Forgets what a service has refused, unless others were fetched since. Says whether there may be others now: not
+    /// where these were fetched because their like was refused a moment ago.
+    pub(super) fn forget(&self, refused: &Kept) -> bool {
         let mut state = self.state();
-        if state
-            .kept
-            .as_ref()
-            .is_some_and(|kept| kept.fetched == refused.fetched)
-        {
-            state.kept = None;
+        let is_kept = |kept: &Kept| kept.fetched == refused.fetched;
+        if !state.kept.as_ref().is_some_and(is_kept) {
+            return true;
         }
+        if state.replaced.is_some_and(|at| at.elapsed() < REPLACE_PAUSE) {
+            return false;
+        }
+        state.replaced = Some(Instant::now());
+        state.kept = None;
+        true
     }
 }
 
@@ -288,10 +308,36 @@ mod tests {
         std::thread::sleep(Duration::from_millis(1));
         let new = Kept::new(credentials("same", None));
         source.state().kept = Some(new.clone());
-        source.forget(&old);
+        assert!(source.forget(&old), "there are newer ones");
         assert!(source.state().kept.is_some());
-        source.forget(&new);
+        assert!(source.forget(&new));
         assert!(source.state().kept.is_none());
+        assert!(source.forget(&new), "somebody fetches others");
+        // Those are refused too.
+        source.state().kept = Some(new.clone());
+        assert!(!source.forget(&new));
+        assert!(source.state().kept.is_some());
+    }
+
+    /// Scenario: a request gives up before its credentials are there.
+    /// Guarantees: what was begun goes on, and the next request has what came of it.
+    #[tokio::test]
+    async fn a_fetch_goes_on_without_those_who_wait() {
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let settings = AwsSettings {
+            credentials_endpoint: Some(format!("http://{}/x", server.local_addr().unwrap())),
+            ..AwsSettings::default()
+        };
+        let source = Source::shared(Wanted::new(&settings, ""), "us-east-1");
+        let short = tokio::time::timeout(Duration::from_millis(50), source.get()).await;
+        assert!(short.is_err());
+        let (mut stream, _) = server.accept().await.unwrap();
+        let body = r#"{"AccessKeyId":"late","SecretAccessKey":"s"}"#;
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        tokio::io::AsyncWriteExt::write_all(&mut stream, answer.as_bytes())
+            .await
+            .unwrap();
+        assert_eq!(source.get().await.unwrap().credentials.access_key_id(), "late");
     }
 
     #[test]

@@ -100,12 +100,19 @@ pub(super) struct Flags {
 
 impl Flags {
     /// What the environment says.
-    pub(super) fn of_env(env: &dyn Fn(&str) -> Option<String>) -> Self {
-        let is_on = |name| env(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        Self {
-            fips: is_on("AWS_USE_FIPS_ENDPOINT"),
-            dual_stack: is_on("AWS_USE_DUALSTACK_ENDPOINT"),
-        }
+    ///
+    /// # Errors
+    /// Another word than `true` or `false`: who asks for FIPS must not go on without it.
+    pub(super) fn of_env(env: &dyn Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let is_on = |name| match env(name).unwrap_or_default().trim() {
+            on if on.eq_ignore_ascii_case("true") => Ok(true),
+            off if off.is_empty() || off.eq_ignore_ascii_case("false") => Ok(false),
+            other => Err(format!("`{name}` is `{other}`: write `true` or `false`")),
+        };
+        Ok(Self {
+            fips: is_on("AWS_USE_FIPS_ENDPOINT")?,
+            dual_stack: is_on("AWS_USE_DUALSTACK_ENDPOINT")?,
+        })
     }
 }
 
@@ -499,8 +506,17 @@ mod tests {
             ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "True"),
         ];
         assert_eq!(endpoint_of_env("S3", &env(&ignored)), None);
-        let flags = Flags::of_env(&env(&[("AWS_USE_FIPS_ENDPOINT", "TRUE")]));
-        assert!(flags.fips && !flags.dual_stack);
+        let flags = |value| Flags::of_env(&env(&[("AWS_USE_FIPS_ENDPOINT", value)]));
+        let fips = Flags {
+            fips: true,
+            dual_stack: false,
+        };
+        assert_eq!(flags("TRUE"), Ok(fips));
+        assert_eq!(flags("false"), Ok(Flags::default()));
+        assert_eq!(
+            flags("yes").unwrap_err(),
+            "`AWS_USE_FIPS_ENDPOINT` is `yes`: write `true` or `false`"
+        );
     }
 
     proptest! {

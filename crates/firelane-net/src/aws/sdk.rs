@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ::http::header::{AUTHORIZATION, HOST};
 use ::http::{HeaderName, HeaderValue, Method};
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
@@ -86,13 +87,15 @@ impl Trace {
     }
 }
 
-/// An HTTP client for the SDK. `clock` is set by answers that refuse a request for its time.
-pub(super) fn client(trace: &Trace, clock: &Clock) -> SharedHttpClient {
+/// An HTTP client for the SDK. `clock` is set by answers that refuse a request for its time. What is asked of STS goes to
+/// `sts` where that is given.
+pub(super) fn client(trace: &Trace, clock: &Clock, sts: Option<AwsEndpoint>) -> SharedHttpClient {
     let (trace, clock) = (trace.clone(), clock.clone());
     http_client_fn(move |settings, _| {
         SharedHttpConnector::new(Caller {
             trace: trace.clone(),
             clock: clock.clone(),
+            sts: sts.clone(),
             connect: settings.connect_timeout().unwrap_or(LIMIT),
             read: settings.read_timeout().unwrap_or(LIMIT),
         })
@@ -104,6 +107,7 @@ pub(super) fn client(trace: &Trace, clock: &Clock) -> SharedHttpClient {
 struct Caller {
     trace: Trace,
     clock: Clock,
+    sts: Option<AwsEndpoint>,
     connect: Duration,
     read: Duration,
 }
@@ -118,8 +122,12 @@ impl HttpConnector for Caller {
 impl Caller {
     async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let user = |text: String| ConnectorError::user(text.into());
-        let (place, target) = parts(request.uri()).map_err(|error| user(error.to_string()))?;
-        let message = message(&request, target).map_err(user)?;
+        let (mut place, target) = parts(request.uri()).map_err(|error| user(error.to_string()))?;
+        let mut message = message(&request, target).map_err(user)?;
+        if let Some(sts) = self.sts.filter(|_| is_for_sts(&message)) {
+            send_to(&sts, &place, &mut message);
+            place = sts;
+        }
         let client = connect(&place, self.connect).map_err(user)?;
         let client = client.response_timeout(self.read);
         let ahead = self.clock.ahead();
@@ -137,6 +145,28 @@ impl Caller {
             }
         }
         Ok(response)
+    }
+}
+
+/// Of all that the chain asks, only STS has forms with an action.
+fn is_for_sts(message: &Request) -> bool {
+    message.method == Method::POST && message.body.starts_with(b"Action=")
+}
+
+/// A signature holds for the name that was signed, so that is kept as `Host`.
+fn send_to(place: &AwsEndpoint, signed: &AwsEndpoint, message: &mut Request) {
+    let is_signed = message.headers.iter().any(|(name, _)| name == AUTHORIZATION);
+    if !is_signed || place == signed {
+        return;
+    }
+    let default = if signed.is_tls { 443 } else { 80 };
+    let host = match signed.port == default {
+        true => signed.host.clone(),
+        false => format!("{}:{}", signed.host, signed.port),
+    };
+    if let Ok(host) = HeaderValue::from_str(&host) {
+        message.headers.retain(|(name, _)| name != HOST);
+        message.headers.push((HOST, host));
     }
 }
 
@@ -287,5 +317,41 @@ mod tests {
         trace.begin(&place);
         assert_eq!(trace.text().as_deref(), Some("h:1: no answer yet"));
         assert_eq!(trace.lines().len(), 1);
+    }
+
+    #[test]
+    fn signed_requests_keep_their_host_elsewhere() {
+        let place = |text| AwsEndpoint::parse(text, None).unwrap();
+        let (mine, theirs) = (
+            place("http://127.0.0.1:4566"),
+            place("https://sts.us-east-1.amazonaws.com"),
+        );
+        let request = |body: &'static str, headers: &[(HeaderName, &'static str)]| Request {
+            method: Method::POST,
+            target: "/".to_owned(),
+            headers: headers
+                .iter()
+                .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)))
+                .collect(),
+            body: Bytes::from_static(body.as_bytes()),
+        };
+        let host = |mut message: Request, from: &AwsEndpoint| {
+            send_to(&mine, from, &mut message);
+            let found = message.headers.iter().find(|(name, _)| name == HOST);
+            found.map(|(_, value)| value.to_str().unwrap().to_owned())
+        };
+        let web = request("Action=AssumeRoleWithWebIdentity&Version=2011-06-15", &[]);
+        assert!(is_for_sts(&web) && !is_for_sts(&request("{}", &[])));
+        assert_eq!(host(web, &theirs), None);
+        let role = || request("Action=AssumeRole", &[(AUTHORIZATION, "AWS4-HMAC-SHA256 x")]);
+        assert_eq!(
+            host(role(), &theirs).as_deref(),
+            Some("sts.us-east-1.amazonaws.com")
+        );
+        assert_eq!(
+            host(role(), &place("http://sts.test:81")).as_deref(),
+            Some("sts.test:81")
+        );
+        assert_eq!(host(role(), &mine), None);
     }
 }
