@@ -102,7 +102,13 @@ impl<T: HttpOutput> Http<T> {
         let judgement = self.output.judge(request, &response);
         match (&self.sender, Failure::of(&answer)) {
             (Sender::Signed(client), Some(failure)) if failure.class == Class::Denied => {
-                Ok(explained(judgement, &client.explain(&failure).await))
+                let target = request
+                    .headers
+                    .iter()
+                    .find(|(name, _)| name.eq_ignore_ascii_case("x-amz-target"));
+                let action = target.and_then(|(_, target)| client.service().action(target));
+                let help = client.explain_call(&failure, action.as_deref()).await;
+                Ok(explained(judgement, &help))
             }
             _ => Ok(judgement),
         }

@@ -1,19 +1,18 @@
 //! A client for one service in one region.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use ::http::{HeaderName, HeaderValue, header};
-use aws_credential_types::Credentials;
-use aws_smithy_types::date_time::{DateTime, Format};
 use tokio::sync::OnceCell;
 
-use super::credentials::{Source, Wanted};
+use super::clock::Clock;
+use super::credentials::{FAILURE_KEPT, Kept, Source, Wanted};
 use super::denied::Denial;
+use super::endpoint::{Flags, endpoint_of_env};
 use super::region::region;
 use super::sign::{Signer, hash};
-use super::{AwsEndpoint, Class, EndpointError, Failure, Service};
+use super::{AwsEndpoint, Class, Failure, Service, sdk, xml};
 use crate::connect::Endpoint;
 use crate::http::{HttpClient, HttpError, Request, Response};
 use crate::net_config::NetConfig;
@@ -25,10 +24,10 @@ const ANSWER_KEPT: usize = 1 << 20;
 /// Bodies from here on are hashed on the CPU pool.
 const HASH_INLINE_MAX: usize = 256 << 10;
 
-/// A difference of clocks below this is none.
-const SKEW_MIN: i64 = 60;
 /// Time to find out who we are.
 const CALLER_LIMIT: Duration = Duration::from_secs(5);
+/// How long nobody asks again who we are, where that could not be found out.
+const CALLER_PAUSE: Duration = Duration::from_secs(60);
 
 /// What the user said about the AWS side of a plugin.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -87,10 +86,11 @@ struct Inner {
     tls: ClientTls,
     net: NetConfig,
     ready: OnceCell<Ready>,
-    /// Seconds that the service's clock is ahead of ours.
-    skew: AtomicI64,
-    /// Who we are, asked when the service did not say so in a denial.
-    caller: OnceCell<Option<String>>,
+    /// Why it is not ready, and since when.
+    failed: Mutex<Option<(Instant, String)>>,
+    clock: Clock,
+    /// Who we are, asked when the service did not say so in a denial; and when that was.
+    caller: tokio::sync::Mutex<Option<(Instant, Option<String>)>>,
 }
 
 #[derive(Debug)]
@@ -111,8 +111,9 @@ impl AwsClient {
             tls,
             net,
             ready: OnceCell::new(),
-            skew: AtomicI64::new(0),
-            caller: OnceCell::new(),
+            failed: Mutex::default(),
+            clock: Clock::default(),
+            caller: tokio::sync::Mutex::default(),
         };
         Self {
             inner: Arc::new(inner),
@@ -148,7 +149,8 @@ impl AwsClient {
         let hash = body_hash(&request).await;
         let mut second = false;
         loop {
-            let credentials = ready.source.get().await.map_err(AwsError::Setup)?;
+            let kept = ready.source.get().await.map_err(AwsError::Setup)?;
+            let ahead = self.inner.clock.ahead();
             let mut signed = request.clone();
             if !signed.headers.iter().any(|(name, _)| name == header::USER_AGENT)
                 && let Ok(agent) = HeaderValue::from_str(&self.inner.settings.user_agent)
@@ -158,8 +160,8 @@ impl AwsClient {
             let signer = Signer {
                 service: &self.inner.service,
                 region: &ready.region,
-                credentials: &credentials,
-                time: self.inner.now(),
+                credentials: &kept.credentials,
+                time: Clock::time(ahead),
                 host: &ready.host,
                 scheme: ready.scheme,
             };
@@ -170,21 +172,40 @@ impl AwsClient {
                 http = http.response_timeout(limit);
             }
             let response = http.send(signed).await?;
-            if second || !self.inner.mend(ready, &response, &credentials) {
+            if second || !self.inner.mend(ready, &response, ahead, &kept) {
                 return Ok(response);
             }
             second = true;
         }
     }
 
-    /// What to do about a denial, in a sentence: who may not do what, and the statement that is missing.
-    /// Asks STS who we are where the service did not say.
+    /// What to do about a denial, in a sentence: who may not do what, and the statement that is missing. Asks STS who we are
+    /// where the service did not say.
     pub async fn explain(&self, failure: &Failure) -> String {
+        self.explain_call(failure, None).await
+    }
+
+    /// The same for a call whose action is known, as in `s3:PutObject`: not every service names it.
+    pub async fn explain_call(&self, failure: &Failure, action: Option<&str>) -> String {
         let mut denial = Denial::read(&failure.message);
+        denial.action = denial.action.or_else(|| action.map(ToOwned::to_owned));
         if denial.caller.is_none() {
-            denial.caller = self.inner.caller.get_or_init(|| self.ask_caller()).await.clone();
+            denial.caller = self.caller().await;
         }
         denial.help()
+    }
+
+    /// Who we are, asked once, or again after a while where there was no answer.
+    async fn caller(&self) -> Option<String> {
+        let mut known = self.inner.caller.lock().await;
+        if let Some((at, caller)) = known.as_ref()
+            && (caller.is_some() || at.elapsed() < CALLER_PAUSE)
+        {
+            return caller.clone();
+        }
+        let caller = self.ask_caller().await;
+        *known = Some((Instant::now(), caller.clone()));
+        caller
     }
 
     async fn ask_caller(&self) -> Option<String> {
@@ -193,12 +214,8 @@ impl AwsClient {
             port: None,
             ..self.inner.settings.clone()
         };
-        let sts = Self::new(
-            Service::STS,
-            settings,
-            self.inner.tls.clone(),
-            self.inner.net.clone(),
-        );
+        // The plugin's own authorities may be those of one private service.
+        let sts = Self::new(Service::STS, settings, sdk::tls().ok()?, self.inner.net.clone());
         let request = Request {
             method: ::http::Method::POST,
             target: "/".to_owned(),
@@ -213,8 +230,7 @@ impl AwsClient {
             .ok()?
             .ok()?;
         let text = String::from_utf8_lossy(&answer.body);
-        let (_, rest) = text.split_once("<Arn>")?;
-        rest.split_once("</Arn>").map(|(arn, _)| arn.to_owned())
+        xml::element(&text, "Arn")
     }
 
     /// An AWS JSON 1.1 call: `target` as in `Logs_20140328.PutLogEvents`.
@@ -245,14 +261,30 @@ async fn body_hash(request: &Request) -> String {
 
 impl Inner {
     async fn ready(&self) -> Result<&Ready, AwsError> {
-        self.ready.get_or_try_init(|| self.prepare()).await
+        let prepare = || async {
+            if let Some(why) = self.fresh_failure() {
+                return Err(AwsError::Setup(why));
+            }
+            let prepared = self.prepare().await;
+            if let Err(error) = &prepared {
+                *self.failed.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some((Instant::now(), error.to_string()));
+            }
+            prepared
+        };
+        self.ready.get_or_try_init(prepare).await
+    }
+
+    /// Those who wait for the same search do not each search again.
+    fn fresh_failure(&self) -> Option<String> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, why) = failed.as_ref()?;
+        (at.elapsed() < FAILURE_KEPT).then(|| why.clone())
     }
 
     async fn prepare(&self) -> Result<Ready, AwsError> {
         let region = region(&self.settings).await.map_err(AwsError::Setup)?;
-        let endpoint = self
-            .endpoint(&region)
-            .map_err(|error| AwsError::Setup(error.to_string()))?;
+        let endpoint = self.endpoint(&region).map_err(AwsError::Setup)?;
         let place = Endpoint::tcp(&endpoint.host, endpoint.port);
         let setup = |error: String| AwsError::Setup(error);
         let proxy = Proxy::choose(None, &place, endpoint.is_tls, &self.net, &process_env);
@@ -260,7 +292,7 @@ impl Inner {
         let tls = endpoint.is_tls.then(|| self.tls.clone());
         let http = HttpClient::new(place, tls, &self.net, proxy).map_err(|error| setup(error.to_string()))?;
         Ok(Ready {
-            source: Source::shared(Wanted::new(&self.settings, &region)),
+            source: Source::shared(Wanted::new(&self.settings, &region), &region),
             region,
             host: http.host().clone(),
             http,
@@ -269,87 +301,60 @@ impl Inner {
     }
 
     /// The option, else the variables that the SDKs know, else the service's own host.
-    fn endpoint(&self, region: &str) -> Result<AwsEndpoint, EndpointError> {
+    fn endpoint(&self, region: &str) -> Result<AwsEndpoint, String> {
         if let Some(text) = &self.settings.endpoint {
-            return AwsEndpoint::parse(text, self.settings.port);
+            let endpoint = AwsEndpoint::parse(text, self.settings.port);
+            return endpoint.map_err(|error| format!("`endpoint`: {error}"));
         }
         if let Some(url) = endpoint_of_env(self.service.env_name, &process_env) {
-            return AwsEndpoint::parse(&url, None);
+            let endpoint = AwsEndpoint::parse(&url, None);
+            return endpoint.map_err(|error| format!("AWS_ENDPOINT_URL: {error}"));
         }
-        let is_on = |name| process_env(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        let (fips, dual_stack) = (
-            is_on("AWS_USE_FIPS_ENDPOINT"),
-            is_on("AWS_USE_DUALSTACK_ENDPOINT"),
-        );
-        let mut endpoint = AwsEndpoint::of(&self.service.host_prefix, region, fips, dual_stack);
+        let flags = Flags::of_env(&process_env)?;
+        let mut endpoint = AwsEndpoint::of(&self.service.host_prefix, region, flags.fips, flags.dual_stack);
         endpoint.port = self.settings.port.unwrap_or(endpoint.port);
         Ok(endpoint)
     }
 
-    fn now(&self) -> SystemTime {
-        let skew = self.skew.load(Ordering::Relaxed);
-        let by = Duration::from_secs(skew.unsigned_abs());
-        if skew < 0 {
-            SystemTime::now() - by
-        } else {
-            SystemTime::now() + by
-        }
-    }
-
-    /// Whether a second try with another time or other credentials may help.
-    fn mend(&self, ready: &Ready, response: &Response, used: &Credentials) -> bool {
-        let Some(failure) = Failure::of(response) else {
+    /// Whether a second try may help: with the service's time, if the request was signed with one that was `ahead` of ours
+    /// by so much, or with other credentials than those that were `used`.
+    fn mend(&self, ready: &Ready, response: &Response, ahead: i64, used: &Kept) -> bool {
+        let failure = Failure::of(response).filter(|failure| failure.class == Class::Credentials);
+        let Some(failure) = failure else {
             return false;
         };
-        if failure.class != Class::Credentials {
-            return false;
-        }
-        let date = response
-            .headers
-            .get(header::DATE)
-            .and_then(|value| value.to_str().ok());
-        if let Some(ahead) = date.and_then(|date| ahead(date, SystemTime::now()))
-            && (ahead - self.skew.load(Ordering::Relaxed)).abs() >= SKEW_MIN
-        {
+        let set = self.clock.set_by(&response.headers, ahead);
+        if let Some(ahead) = set {
             tracing::warn!(
                 target: "aws",
                 "{}: our clock is {} s off; requests are signed with the service's time",
                 self.service.title,
                 -ahead
             );
-            self.skew.store(ahead, Ordering::Relaxed);
-            return true;
         }
-        ready.source.forget(used);
+        // A clock that is behind has kept credentials beyond their end.
+        if set.is_none() || failure.code.starts_with("ExpiredToken") {
+            return ready.source.forget(used) || set.is_some();
+        }
         true
     }
 }
 
-/// Seconds that an answer's `Date` is ahead of `now`.
-fn ahead(date: &str, now: SystemTime) -> Option<i64> {
-    let date = DateTime::from_str(date, Format::HttpDate).ok()?;
-    Some(date.secs() - DateTime::from(now).secs())
-}
-
-/// `AWS_ENDPOINT_URL_<SERVICE>`, then `AWS_ENDPOINT_URL`, unless `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` is
-/// true (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>).
-fn endpoint_of_env(service: &str, env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
-    if service.is_empty() || env("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_some_and(|on| on == "true") {
-        return None;
-    }
-    let own = env(&format!("AWS_ENDPOINT_URL_{service}"));
-    own.or_else(|| env("AWS_ENDPOINT_URL"))
-        .filter(|url| !url.is_empty())
-}
-
-/// The `User-Agent` of Fluent Bit: `base`, and where it runs (`FLB_AWS_USER_AGENT`, else ECS by its
-/// metadata).
+/// The `User-Agent` of Fluent Bit: `base`, `-` and where it runs: `FLB_AWS_USER_AGENT` (`none` for nothing); else `ecs` by
+/// the metadata's variable, `k8s` in a pod. Fluent Bit learns the last from its filter; each pod has a variable too.
 pub fn user_agent(base: &str, env: &dyn Fn(&str) -> Option<String>) -> String {
-    let given = env("FLB_AWS_USER_AGENT").filter(|given| !given.is_empty() && given != "none");
-    let place = given.or_else(|| env("ECS_CONTAINER_METADATA_URI_V4").map(|_| "ecs".to_owned()));
-    match place {
-        Some(place) => format!("{base}-{place}"),
-        None => base.to_owned(),
+    let is_set = |name| env(name).is_some_and(|value| !value.is_empty());
+    let place = match env("FLB_AWS_USER_AGENT").filter(|given| !given.is_empty()) {
+        Some(given) => given,
+        None if is_set("ECS_CONTAINER_METADATA_URI_V4") => "ecs".to_owned(),
+        None if is_set("KUBERNETES_SERVICE_HOST") => "k8s".to_owned(),
+        None => "none".to_owned(),
+    };
+    // Control characters are no part of a header.
+    let can_be_sent = place.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    match can_be_sent && !place.eq_ignore_ascii_case("none") {
+        true => format!("{base}-{place}"),
+        false => base.to_owned(),
     }
 }
 
@@ -367,38 +372,18 @@ mod tests {
     }
 
     #[test]
-    fn endpoints_of_the_environment() {
-        let both = [
-            ("AWS_ENDPOINT_URL", "http://a"),
-            ("AWS_ENDPOINT_URL_S3", "http://b"),
-        ];
-        assert_eq!(endpoint_of_env("S3", &env(&both)).as_deref(), Some("http://b"));
-        assert_eq!(endpoint_of_env("SSM", &env(&both)).as_deref(), Some("http://a"));
-        assert_eq!(endpoint_of_env("", &env(&both)), None);
-        let ignored = [
-            ("AWS_ENDPOINT_URL", "http://a"),
-            ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true"),
-        ];
-        assert_eq!(endpoint_of_env("S3", &env(&ignored)), None);
-    }
-
-    #[test]
     fn agents_say_where_they_run() {
         let ecs = ("ECS_CONTAINER_METADATA_URI_V4", "http://169.254.170.2/v4/x");
         assert_eq!(user_agent("p", &env(&[])), "p");
-        assert_eq!(user_agent("p", &env(&[ecs])), "p-ecs");
+        let pod = ("KUBERNETES_SERVICE_HOST", "10.0.0.1");
+        assert_eq!(user_agent("p", &env(&[pod, ecs])), "p-ecs");
+        assert_eq!(user_agent("p", &env(&[pod])), "p-k8s");
+        for none in ["None", "a\r\nX: y"] {
+            assert_eq!(user_agent("p", &env(&[ecs, ("FLB_AWS_USER_AGENT", none)])), "p");
+        }
         assert_eq!(
             user_agent("p", &env(&[ecs, ("FLB_AWS_USER_AGENT", "ecs-init")])),
             "p-ecs-init"
         );
-    }
-
-    #[test]
-    fn dates_tell_the_skew() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        assert_eq!(ahead("Sun, 06 Nov 1994 08:49:37 GMT", now), Some(0));
-        assert_eq!(ahead("Sun, 06 Nov 1994 08:59:37 GMT", now), Some(600));
-        assert_eq!(ahead("Sun, 06 Nov 1994 07:49:37 GMT", now), Some(-3600));
-        assert_eq!(ahead("yesterday", now), None);
     }
 }

@@ -1,44 +1,41 @@
-//! Credentials: found by the official chain, shared by everybody in the process who wants the same ones,
-//! renewed ahead of their end.
+//! Credentials: found by the official chain, shared by everybody in the process who wants the same ones, renewed ahead of
+//! their end.
 //!
-//! Deliveries never wait for a renewal that is not needed yet: old credentials that still hold are given
-//! while one task fetches new ones. Those who must wait share one fetch. A failure is remembered for a
-//! moment, so that many chunks do not ask a server that is down, each for itself.
+//! Deliveries never wait for a renewal that is not needed yet: old credentials that still hold are given while one task
+//! fetches new ones. Those who must wait share one fetch. A failure is remembered for a moment, so that many chunks do not
+//! ask a server that is down, each for itself; a renewal on the side waits that moment too. A fetch goes on when those who
+//! wait for it give up: requests may have shorter limits. What a service has refused is fetched anew, but not again and again
+//! ([`REPLACE_PAUSE`]): wrong keys stay wrong.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
-use aws_config::default_provider::credentials::DefaultCredentialsChain;
-use aws_config::provider_config::ProviderConfig;
-use aws_config::sts::AssumeRoleProvider;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use aws_smithy_types::date_time::{DateTime, Format};
-use aws_smithy_types::error::display::DisplayErrorContext;
-use serde::Deserialize;
 
-use super::{AwsEndpoint, AwsSettings, sdk};
+use super::clock::Clock;
+use super::{AwsSettings, chain};
 
 /// They are renewed this long before they end, or at the last quarter of their life where that is shorter.
 const RENEW_AHEAD: Duration = Duration::from_secs(300);
-/// Credentials that end sooner are not given any more.
+/// Credentials that end sooner are not given any more; an eighth of their life where that is shorter.
 const SPARE: Duration = Duration::from_secs(5);
-/// Longest time to get them, by whatever way.
-const FETCH_LIMIT: Duration = Duration::from_secs(15);
-/// How long a failure is remembered.
-const FAILURE_KEPT: Duration = Duration::from_secs(2);
+/// Fresh credentials that have ended already by our clock are kept for so long: the clock is wrong, or the service
+/// will say so.
+const TRUSTED: Duration = Duration::from_secs(120);
+/// After refused credentials were given up, the next refusal gives up none for so long.
+const REPLACE_PAUSE: Duration = Duration::from_secs(10);
+/// How long a failure is remembered: a source is not asked again in that time.
+pub(super) const FAILURE_KEPT: Duration = Duration::from_secs(2);
 
 /// What decides which credentials somebody gets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Wanted {
-    profile: Option<String>,
-    role_arn: Option<String>,
-    external_id: Option<String>,
-    sts_endpoint: Option<String>,
-    credentials_endpoint: Option<String>,
+    pub(super) profile: Option<String>,
+    pub(super) role_arn: Option<String>,
+    pub(super) external_id: Option<String>,
+    pub(super) sts_endpoint: Option<String>,
+    pub(super) credentials_endpoint: Option<String>,
     /// Of STS; empty where no role is assumed.
     region: String,
 }
@@ -62,9 +59,13 @@ impl Wanted {
 #[derive(Debug)]
 pub(super) struct Source {
     wanted: Wanted,
+    /// Where STS is asked, if the way to the credentials leads over it.
+    region: String,
+    /// Of STS.
+    clock: Clock,
     state: Mutex<State>,
     /// Held by the one who fetches.
-    turn: tokio::sync::Mutex<()>,
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -72,38 +73,46 @@ struct State {
     kept: Option<Kept>,
     failed: Option<(Instant, String)>,
     renews: bool,
+    /// When refused credentials were given up last.
+    replaced: Option<Instant>,
 }
 
+/// Credentials that were fetched.
 #[derive(Debug, Clone)]
-struct Kept {
-    credentials: Credentials,
+pub(super) struct Kept {
+    pub(super) credentials: Credentials,
+    fetched: Instant,
     /// From here on new ones are fetched.
     renew_at: Option<SystemTime>,
+    /// From here on they are not given any more.
+    last: Option<SystemTime>,
 }
 
 impl Kept {
     fn new(credentials: Credentials) -> Self {
         let now = SystemTime::now();
-        let renew_at = credentials.expiry().map(|end| {
-            let life = end.duration_since(now).unwrap_or_default();
-            end - RENEW_AHEAD.min(life / 4)
+        let end = credentials.expiry().map(|end| match end.duration_since(now) {
+            Ok(life) if life > Duration::from_secs(1) => (end, life),
+            _ => (now + TRUSTED, TRUSTED),
         });
         Self {
             credentials,
-            renew_at,
+            fetched: Instant::now(),
+            renew_at: end.map(|(end, life)| end - RENEW_AHEAD.min(life / 4)),
+            last: end.map(|(end, life)| end - SPARE.min(life / 8)),
         }
     }
 
     fn holds(&self, now: SystemTime) -> bool {
-        self.credentials.expiry().is_none_or(|end| end > now + SPARE)
+        self.last.is_none_or(|last| now < last)
     }
 }
 
 static SOURCES: Mutex<Option<HashMap<Wanted, Weak<Source>>>> = Mutex::new(None);
 
 impl Source {
-    /// The process's source for `wanted`.
-    pub(super) fn shared(wanted: Wanted) -> Arc<Self> {
+    /// The process's source for `wanted`; a new one asks STS in `region`.
+    pub(super) fn shared(wanted: Wanted, region: &str) -> Arc<Self> {
         let mut sources = SOURCES.lock().unwrap_or_else(PoisonError::into_inner);
         let sources = sources.get_or_insert_default();
         if let Some(source) = sources.get(&wanted).and_then(Weak::upgrade) {
@@ -112,8 +121,10 @@ impl Source {
         sources.retain(|_, source| source.strong_count() > 0);
         let source = Arc::new(Self {
             wanted: wanted.clone(),
+            region: region.to_owned(),
+            clock: Clock::default(),
             state: Mutex::default(),
-            turn: tokio::sync::Mutex::default(),
+            turn: Arc::default(),
         });
         sources.insert(wanted, Arc::downgrade(&source));
         source
@@ -127,51 +138,53 @@ impl Source {
     ///
     /// # Errors
     /// What was tried, each with its reason.
-    pub(super) async fn get(self: &Arc<Self>) -> Result<Credentials, String> {
-        if let Some(credentials) = self.kept() {
-            return Ok(credentials);
+    ///
+    /// # Cancel safety
+    /// A fetch that was begun goes on.
+    pub(super) async fn get(self: &Arc<Self>) -> Result<Kept, String> {
+        if let Some(kept) = self.kept() {
+            return Ok(kept);
         }
-        let _turn = self.turn.lock().await;
+        let turn = self.turn.clone().lock_owned().await;
         // Who had the turn before may have fetched them, or have failed.
-        if let Some(credentials) = self.kept() {
-            return Ok(credentials);
+        if let Some(kept) = self.kept() {
+            return Ok(kept);
         }
-        if let Some((at, why)) = &self.state().failed
-            && at.elapsed() < FAILURE_KEPT
-        {
-            return Err(why.clone());
+        if let Some(why) = self.state().failure() {
+            return Err(why);
         }
-        self.fetch().await
+        let source = self.clone();
+        let fetching = tokio::spawn(async move {
+            let found = source.fetch().await;
+            drop(turn);
+            found
+        });
+        let broken = |_| Err("no AWS credentials: the search for them was broken off".to_owned());
+        fetching.await.unwrap_or_else(broken)
     }
 
     /// What there is and holds; renewed on the side where it is time for that.
-    fn kept(self: &Arc<Self>) -> Option<Credentials> {
+    fn kept(self: &Arc<Self>) -> Option<Kept> {
         let now = SystemTime::now();
         let mut state = self.state();
         let kept = state.kept.clone().filter(|kept| kept.holds(now))?;
-        if kept.renew_at.is_some_and(|at| at <= now) && !state.renews {
+        let is_due = kept.renew_at.is_some_and(|at| at <= now);
+        if is_due && !state.renews && state.failure().is_none() {
             state.renews = true;
-            let source = self.clone();
-            tokio::spawn(async move {
-                let _turn = source.turn.lock().await;
-                if let Err(why) = source.fetch().await {
-                    tracing::warn!(target: "aws", "credentials could not be renewed, the old ones still hold: {why}");
-                }
-                source.state().renews = false;
-            });
+            tokio::spawn(Renewal(self.clone()).run());
         }
-        Some(kept.credentials)
+        Some(kept)
     }
 
-    async fn fetch(&self) -> Result<Credentials, String> {
-        let found = tokio::time::timeout(FETCH_LIMIT, ask(&self.wanted)).await;
-        let found = found.unwrap_or_else(|_| Err(format!("no answer within {} s", FETCH_LIMIT.as_secs())));
+    async fn fetch(&self) -> Result<Kept, String> {
+        let found = chain::ask(&self.wanted, &self.region, &self.clock).await;
         let mut state = self.state();
         match found {
             Ok(credentials) => {
                 state.failed = None;
-                state.kept = Some(Kept::new(credentials.clone()));
-                Ok(credentials)
+                let kept = Kept::new(credentials);
+                state.kept = Some(kept.clone());
+                Ok(kept)
             }
             Err(why) => {
                 let why = format!(
@@ -183,113 +196,50 @@ impl Source {
         }
     }
 
-    /// Forgets what a service has refused, unless there are newer ones.
-    pub(super) fn forget(&self, refused: &Credentials) {
+    /// Forgets what a service has refused, unless others were fetched since. Says whether there may be others now: not
+    /// where these were fetched because their like was refused a moment ago.
+    pub(super) fn forget(&self, refused: &Kept) -> bool {
         let mut state = self.state();
-        let same = |kept: &Kept| {
-            let own = &kept.credentials;
-            own.access_key_id() == refused.access_key_id() && own.session_token() == refused.session_token()
-        };
-        if state.kept.as_ref().is_some_and(same) {
-            state.kept = None;
+        let is_kept = |kept: &Kept| kept.fetched == refused.fetched;
+        if !state.kept.as_ref().is_some_and(is_kept) {
+            return true;
+        }
+        if state.replaced.is_some_and(|at| at.elapsed() < REPLACE_PAUSE) {
+            return false;
+        }
+        state.replaced = Some(Instant::now());
+        state.kept = None;
+        true
+    }
+}
+
+impl State {
+    /// The last failure, while it is fresh.
+    fn failure(&self) -> Option<String> {
+        let (at, why) = self.failed.as_ref()?;
+        (at.elapsed() < FAILURE_KEPT).then(|| why.clone())
+    }
+}
+
+/// A renewal on the side. It may end with its runtime at any point, so its mark is taken away on drop.
+struct Renewal(Arc<Source>);
+
+impl Renewal {
+    async fn run(self) {
+        let _turn = self.0.turn.lock().await;
+        let had_failed = self.0.state().failed.is_some();
+        if let Err(why) = self.0.fetch().await
+            && !had_failed
+        {
+            tracing::warn!(target: "aws", "credentials could not be renewed, the old ones still hold: {why}");
         }
     }
 }
 
-/// The chain, and the role around it.
-async fn ask(wanted: &Wanted) -> Result<Credentials, String> {
-    let http = sdk::client()?;
-    let base = match &wanted.credentials_endpoint {
-        Some(url) => {
-            let found = from_endpoint(url).await?;
-            SharedCredentialsProvider::new(found)
-        }
-        None => {
-            let region = (!wanted.region.is_empty()).then(|| Region::new(wanted.region.clone()));
-            let config = ProviderConfig::without_region()
-                .with_region(region)
-                .with_http_client(http.clone());
-            let mut chain = DefaultCredentialsChain::builder().configure(config);
-            if let Some(profile) = &wanted.profile {
-                chain = chain.profile_name(profile);
-            }
-            SharedCredentialsProvider::new(chain.build().await)
-        }
-    };
-    let provider = match &wanted.role_arn {
-        Some(role) => role_provider(wanted, role, base, http).await?,
-        None => base,
-    };
-    let found = provider.provide_credentials().await;
-    found.map_err(|error| firelane_conf::redact::text(&DisplayErrorContext(&error).to_string()))
-}
-
-async fn role_provider(
-    wanted: &Wanted,
-    role: &str,
-    base: SharedCredentialsProvider,
-    http: SharedHttpClient,
-) -> Result<SharedCredentialsProvider, String> {
-    let mut config = SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .http_client(http)
-        .region(Region::new(wanted.region.clone()));
-    if let Some(text) = &wanted.sts_endpoint {
-        let endpoint = AwsEndpoint::parse(text, None).map_err(|error| error.to_string())?;
-        config = config.endpoint_url(endpoint.url());
+impl Drop for Renewal {
+    fn drop(&mut self) {
+        self.0.state().renews = false;
     }
-    let mut provider = AssumeRoleProvider::builder(role)
-        .session_name(format!("firelane-{}", std::process::id()))
-        .configure(&config.build());
-    if let Some(id) = &wanted.external_id {
-        provider = provider.external_id(id);
-    }
-    Ok(SharedCredentialsProvider::new(
-        provider.build_from_provider(base).await,
-    ))
-}
-
-/// The answer of a container credentials endpoint
-/// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>).
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Answer {
-    access_key_id: String,
-    secret_access_key: String,
-    #[serde(alias = "SessionToken")]
-    token: Option<String>,
-    expiration: Option<String>,
-}
-
-/// `credentials_endpoint` of the Go plugins: a URL, or a path on ECS's address.
-async fn from_endpoint(text: &str) -> Result<Credentials, String> {
-    let url = if text.starts_with('/') {
-        format!("http://169.254.170.2{text}")
-    } else {
-        text.to_owned()
-    };
-    let answer = sdk::get(&url).await?;
-    if answer.status != 200 {
-        return Err(format!("`credentials_endpoint` answered {}", answer.status));
-    }
-    let answer: Answer = serde_json::from_slice(&answer.body)
-        .map_err(|error| format!("`credentials_endpoint` gave no credentials: {error}"))?;
-    let end = answer
-        .expiration
-        .as_deref()
-        .map(|text| DateTime::from_str(text, Format::DateTime));
-    let end = end
-        .transpose()
-        .map_err(|error| format!("`credentials_endpoint`: {error}"))?;
-    let end = end.map(|end| SystemTime::UNIX_EPOCH + Duration::from_secs(end.secs().unsigned_abs()));
-    let name = "credentials_endpoint";
-    Ok(Credentials::new(
-        answer.access_key_id,
-        answer.secret_access_key,
-        answer.token,
-        end,
-        name,
-    ))
 }
 
 #[cfg(test)]
@@ -306,7 +256,7 @@ mod tests {
             role_arn: Some(role.to_owned()),
             ..AwsSettings::default()
         };
-        Source::shared(Wanted::new(&settings, "us-east-1"))
+        Source::shared(Wanted::new(&settings, "us-east-1"), "us-east-1")
     }
 
     #[test]
@@ -316,21 +266,25 @@ mod tests {
         assert!(!Arc::ptr_eq(&one, &other));
     }
 
+    /// How long before their end they are renewed, and not given any more, in seconds.
+    fn marks(life: u64) -> (f64, f64) {
+        let kept = Kept::new(credentials("a", Some(Duration::from_secs(life))));
+        let end = kept.credentials.expiry().unwrap();
+        let before = |at: Option<SystemTime>| end.duration_since(at.unwrap()).unwrap().as_secs_f64();
+        (before(kept.renew_at), before(kept.last))
+    }
+
     #[test]
     fn they_are_renewed_ahead_of_their_end() {
-        let long = Kept::new(credentials("a", Some(Duration::from_secs(3600))));
-        let end = long.credentials.expiry().unwrap();
-        assert_eq!(end.duration_since(long.renew_at.unwrap()).unwrap(), RENEW_AHEAD);
-        let short = Kept::new(credentials("a", Some(Duration::from_secs(60))));
-        let left = short
-            .credentials
-            .expiry()
-            .unwrap()
-            .duration_since(short.renew_at.unwrap())
-            .unwrap();
-        assert!(left <= Duration::from_secs(15), "{left:?}");
-        assert!(short.holds(SystemTime::now()));
-        assert!(!short.holds(SystemTime::now() + Duration::from_secs(56)));
+        assert_eq!(marks(3600), (300.0, 5.0));
+        let near = |(renew, last): (f64, f64), want: (f64, f64)| {
+            assert!(
+                (renew - want.0).abs() < 0.1 && (last - want.1).abs() < 0.1,
+                "{renew} {last}"
+            );
+        };
+        near(marks(60), (15.0, 5.0));
+        near(marks(4), (1.0, 0.5));
         let endless = Kept::new(credentials("a", None));
         assert!(
             endless.renew_at.is_none() && endless.holds(SystemTime::now() + Duration::from_secs(1 << 32))
@@ -338,13 +292,72 @@ mod tests {
     }
 
     #[test]
+    fn ended_ones_are_trusted_for_a_while() {
+        // Scenario: our clock is hours ahead. Guarantees: not a fetch for each request.
+        let over = Credentials::new("a", "b", None, Some(SystemTime::UNIX_EPOCH), "test");
+        let kept = Kept::new(over);
+        let now = SystemTime::now();
+        assert!(kept.holds(now + TRUSTED / 2) && !kept.holds(now + TRUSTED));
+        assert!(kept.renew_at.unwrap() > now + TRUSTED / 2);
+    }
+
+    #[test]
     fn only_what_was_refused_is_forgotten() {
         let source = source("forget");
-        source.state().kept = Some(Kept::new(credentials("new", None)));
-        source.forget(&credentials("old", None));
+        let old = Kept::new(credentials("same", None));
+        std::thread::sleep(Duration::from_millis(1));
+        let new = Kept::new(credentials("same", None));
+        source.state().kept = Some(new.clone());
+        assert!(source.forget(&old), "there are newer ones");
         assert!(source.state().kept.is_some());
-        source.forget(&credentials("new", None));
+        assert!(source.forget(&new));
         assert!(source.state().kept.is_none());
+        assert!(source.forget(&new), "somebody fetches others");
+        // Those are refused too.
+        source.state().kept = Some(new.clone());
+        assert!(!source.forget(&new));
+        assert!(source.state().kept.is_some());
+    }
+
+    /// Scenario: a request gives up before its credentials are there.
+    /// Guarantees: what was begun goes on, and the next request has what came of it.
+    #[tokio::test]
+    async fn a_fetch_goes_on_without_those_who_wait() {
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let settings = AwsSettings {
+            credentials_endpoint: Some(format!("http://{}/x", server.local_addr().unwrap())),
+            ..AwsSettings::default()
+        };
+        let source = Source::shared(Wanted::new(&settings, ""), "us-east-1");
+        let short = tokio::time::timeout(Duration::from_millis(50), source.get()).await;
+        assert!(short.is_err());
+        let (mut stream, _) = server.accept().await.unwrap();
+        let body = r#"{"AccessKeyId":"late","SecretAccessKey":"s"}"#;
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        tokio::io::AsyncWriteExt::write_all(&mut stream, answer.as_bytes())
+            .await
+            .unwrap();
+        assert_eq!(source.get().await.unwrap().credentials.access_key_id(), "late");
+    }
+
+    #[test]
+    fn a_renewal_that_ends_with_its_runtime_leaves_no_mark() {
+        // Scenario: a command asks for a secret on a runtime of its own while the credentials are due.
+        // Guarantees: the next caller renews them.
+        let source = source("runtime");
+        let mut kept = Kept::new(credentials("a", None));
+        kept.renew_at = Some(SystemTime::UNIX_EPOCH);
+        source.state().kept = Some(kept);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            assert_eq!(source.get().await.unwrap().credentials.access_key_id(), "a");
+            assert!(source.state().renews);
+        });
+        drop(runtime);
+        assert!(!source.state().renews);
     }
 
     #[tokio::test]
@@ -354,7 +367,7 @@ mod tests {
             credentials_endpoint: Some("http://127.0.0.1:1/x".to_owned()),
             ..AwsSettings::default()
         };
-        let source = Source::shared(Wanted::new(&settings, ""));
+        let source = Source::shared(Wanted::new(&settings, ""), "us-east-1");
         let first = source.get().await.unwrap_err();
         assert!(
             first.contains("no AWS credentials: ") && first.contains("127.0.0.1:1"),

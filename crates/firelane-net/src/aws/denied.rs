@@ -11,6 +11,8 @@ pub(super) struct Denial {
     pub(super) action: Option<String>,
     /// ARN of what it was for.
     pub(super) resource: Option<String>,
+    /// A policy forbids it, whatever others allow: which kind of policy.
+    pub(super) forbidden_by: Option<String>,
 }
 
 impl Denial {
@@ -20,10 +22,21 @@ impl Denial {
     pub(super) fn read(message: &str) -> Self {
         let behind = |mark: &str| {
             let rest = &message[message.find(mark)? + mark.len()..];
+            // S3 quotes its resources: keys may hold blanks.
+            if let Some((quoted, _)) = rest.strip_prefix('"').and_then(|rest| rest.split_once('"')) {
+                return Some(quoted.to_owned());
+            }
             let word = rest.split_whitespace().next()?;
             Some(word.trim_matches(|c| matches!(c, '"' | ',' | '.')).to_owned())
         };
+        let policy = |mark: &str| {
+            let rest = &message[message.find(mark)? + mark.len()..];
+            let rest = rest.trim_start_matches("an ").trim_start_matches("a ");
+            let end = rest.find("policy").map(|at| at + "policy".len());
+            Some(rest[..end.or_else(|| rest.find(['.', ';', ','])).unwrap_or(rest.len())].to_owned())
+        };
         Self {
+            forbidden_by: policy("explicit deny in "),
             caller: behind("User: ").filter(|word| word.starts_with("arn:")),
             action: behind("not authorized to perform: ").filter(|word| word.contains(':')),
             resource: behind("on resource: ").filter(|word| word.starts_with("arn:") || word == "*"),
@@ -32,7 +45,7 @@ impl Denial {
 
     /// What to do about it.
     pub(super) fn help(&self) -> String {
-        let action = self.action.as_deref().unwrap_or("the action");
+        let action = self.action.as_deref().unwrap_or("do this");
         let mut text = String::new();
         let who = self
             .caller
@@ -41,6 +54,13 @@ impl Denial {
         let _ = write!(text, "{who} may not {action}");
         if let Some(resource) = &self.resource {
             let _ = write!(text, " on {resource}");
+        }
+        if let Some(policy) = &self.forbidden_by {
+            let _ = write!(
+                text,
+                "; its {policy} denies it: change that statement, allowing it elsewhere does not help"
+            );
+            return text;
         }
         if let Some(action) = &self.action {
             let resource = self.resource.as_deref().unwrap_or("*");
@@ -89,7 +109,7 @@ mod tests {
         assert_eq!(denial, Denial::default());
         assert_eq!(
             denial.help(),
-            "the caller's role may not the action; `firelane iam TASK` prints the whole policy"
+            "the caller's role may not do this; `firelane iam TASK` prints the whole policy"
         );
         let partly = Denial::read("is not authorized to perform: es:ESHttpPost");
         assert_eq!(partly.action.as_deref(), Some("es:ESHttpPost"));
@@ -98,5 +118,40 @@ mod tests {
             ..Denial::default()
         };
         assert!(user.help().starts_with("arn:aws:iam::1:user/ann may not"));
+    }
+
+    #[test]
+    fn resources_may_hold_blanks() {
+        let denial = Denial::read(
+            "User: arn:aws:sts::1:assumed-role/r/s is not authorized to perform: s3:PutObject on resource: \
+             \"arn:aws:s3:::b/a key\" because no identity-based policy allows the s3:PutObject action",
+        );
+        assert_eq!(denial.resource.as_deref(), Some("arn:aws:s3:::b/a key"));
+    }
+
+    #[test]
+    fn an_explicit_deny_lacks_no_statement() {
+        let denial = |policy| {
+            Denial::read(&format!(
+                "User: arn:aws:sts::1:assumed-role/r/s is not authorized to perform: logs:PutLogEvents on resource: \
+                 arn:aws:logs:x with an explicit deny in {policy}"
+            ))
+        };
+        assert_eq!(
+            denial("a service control policy").help(),
+            "role r may not logs:PutLogEvents on arn:aws:logs:x; its service control policy denies it: change that statement, \
+             allowing it elsewhere does not help"
+        );
+        let other = denial("an identity-based policy: arn:aws:iam::1:policy/x");
+        assert_eq!(other.forbidden_by.as_deref(), Some("identity-based policy"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_message_panics(start in "\\PC*", end in "\\PC*") {
+            for mark in ["User: ", "perform: ", "on resource: \"", "explicit deny in "] {
+                let _ = Denial::read(&format!("{start}{mark}{end}")).help();
+            }
+        }
     }
 }

@@ -2,7 +2,8 @@
 //! and thin calls on bodies that are encoded already.
 //!
 //! ```text
-//! AwsSettings + ClientTls + NetConfig -> AwsClient -> Response (any status)   Failure::read(response) says what it means
+//! AwsSettings + ClientTls + NetConfig -> AwsClient -> Response (any status)
+//! Response -> Failure::of -> what it means
 //! ```
 //!
 //! A client finds region and credentials at its first request, not when it is built. Credentials are
@@ -10,7 +11,10 @@
 //! request that was refused for its time or for expired credentials is signed again and sent a second
 //! time; other retries are the caller's.
 
+mod chain;
 mod client;
+mod clock;
+mod codes;
 mod credentials;
 mod denied;
 mod endpoint;
@@ -20,6 +24,7 @@ mod sdk;
 mod service;
 mod sign;
 mod sources;
+mod xml;
 
 pub use client::{AwsClient, AwsError, AwsSettings, user_agent};
 pub use endpoint::{Endpoint as AwsEndpoint, EndpointError, Partition};

@@ -1,7 +1,10 @@
 //! Our HTTP client as the one that `aws-config` asks credentials with: no second stack for sockets and TLS.
 
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ::http::header::{AUTHORIZATION, HOST};
 use ::http::{HeaderName, HeaderValue, Method};
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
@@ -12,7 +15,8 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 
-use super::{AwsEndpoint, EndpointError};
+use super::clock::Clock;
+use super::{AwsEndpoint, Class, EndpointError, Failure};
 use crate::connect::Endpoint;
 use crate::http::{HttpClient, HttpError, Phase, Request, Response};
 use crate::net_config::NetConfig;
@@ -23,6 +27,8 @@ use crate::tls::{ClientTls, TlsConfig};
 const ANSWER_MAX: usize = 256 << 10;
 /// Time for a connection and for an answer, unless the caller sets less.
 const LIMIT: Duration = Duration::from_secs(5);
+/// Most calls that are noted.
+const TRACE_MAX: usize = 16;
 
 /// TLS with the system's roots.
 pub(super) fn tls() -> Result<ClientTls, String> {
@@ -33,73 +39,173 @@ pub(super) fn tls() -> Result<ClientTls, String> {
     ClientTls::build(&config).map_err(|error| error.to_string())
 }
 
-/// An HTTP client for the SDK.
-pub(super) fn client() -> Result<SharedHttpClient, String> {
-    let tls = tls()?;
-    Ok(http_client_fn(move |settings, _| {
+/// What was asked and what came of it, for the text of an error. Paths are left out: some are secrets.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Trace(Arc<Mutex<Vec<String>>>);
+
+impl Trace {
+    fn lines(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that `place` is asked; gives the number of the note, unless there are enough.
+    fn begin(&self, place: &AwsEndpoint) -> Option<usize> {
+        let mut lines = self.lines();
+        let at = lines.len();
+        if at == TRACE_MAX {
+            return None;
+        }
+        lines.push(format!(
+            "{}: no answer yet",
+            Endpoint::tcp(&place.host, place.port)
+        ));
+        Some(at)
+    }
+
+    /// What came of it; an empty text for success.
+    fn end(&self, at: Option<usize>, text: String) {
+        let mut lines = self.lines();
+        if let Some(line) = at.and_then(|at| lines.get_mut(at)) {
+            *line = text;
+        }
+    }
+
+    /// Forgets all.
+    pub(super) fn clear(&self) {
+        self.lines().clear();
+    }
+
+    /// What has failed or is not answered, each once.
+    pub(super) fn text(&self) -> Option<String> {
+        let mut told: Vec<String> = Vec::new();
+        for line in self.lines().iter().filter(|line| !line.is_empty()) {
+            if !told.contains(line) {
+                told.push(line.clone());
+            }
+        }
+        (!told.is_empty()).then(|| told.join(", "))
+    }
+}
+
+/// An HTTP client for the SDK. `clock` is set by answers that refuse a request for its time. What is asked of STS goes to
+/// `sts` where that is given.
+pub(super) fn client(trace: &Trace, clock: &Clock, sts: Option<AwsEndpoint>) -> SharedHttpClient {
+    let (trace, clock) = (trace.clone(), clock.clone());
+    http_client_fn(move |settings, _| {
         SharedHttpConnector::new(Caller {
-            tls: tls.clone(),
+            trace: trace.clone(),
+            clock: clock.clone(),
+            sts: sts.clone(),
             connect: settings.connect_timeout().unwrap_or(LIMIT),
             read: settings.read_timeout().unwrap_or(LIMIT),
         })
-    }))
+    })
 }
 
 /// One connection for each call: there are few.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Caller {
-    tls: ClientTls,
+    trace: Trace,
+    clock: Clock,
+    sts: Option<AwsEndpoint>,
     connect: Duration,
     read: Duration,
 }
 
 impl HttpConnector for Caller {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let (tls, connect, read) = (self.tls.clone(), self.connect, self.read);
-        HttpConnectorFuture::new(async move { call(request, tls, connect, read).await })
+        let caller = self.clone();
+        HttpConnectorFuture::new(async move { caller.send(request).await })
     }
 }
 
-async fn call(
-    request: HttpRequest,
-    tls: ClientTls,
-    connect_limit: Duration,
-    read: Duration,
-) -> Result<HttpResponse, ConnectorError> {
-    let user = |text: String| ConnectorError::user(text.into());
-    let (place, target) = parts(request.uri()).map_err(|error| user(error.to_string()))?;
-    let client = connect(&place, place.is_tls.then_some(tls), connect_limit).map_err(user)?;
-    let method = Method::from_bytes(request.method().as_bytes()).map_err(|error| user(error.to_string()))?;
+impl Caller {
+    async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let user = |text: String| ConnectorError::user(text.into());
+        let (mut place, target) = parts(request.uri()).map_err(|error| user(error.to_string()))?;
+        let mut message = message(&request, target).map_err(user)?;
+        if let Some(sts) = self.sts.filter(|_| is_for_sts(&message)) {
+            send_to(&sts, &place, &mut message);
+            place = sts;
+        }
+        let client = connect(&place, self.connect).map_err(user)?;
+        let client = client.response_timeout(self.read);
+        let ahead = self.clock.ahead();
+        let answer = exchange(&client, &place, message, &self.trace).await?;
+        if Failure::of(&answer).is_some_and(|failure| failure.class == Class::Credentials) {
+            self.clock.set_by(&answer.headers, ahead);
+        }
+        let status = StatusCode::try_from(answer.status).map_err(|error| user(error.to_string()))?;
+        let mut response = HttpResponse::new(status, SdkBody::from(answer.body));
+        for (name, value) in &answer.headers {
+            if let Ok(value) = value.to_str() {
+                response
+                    .headers_mut()
+                    .append(name.as_str().to_owned(), value.to_owned());
+            }
+        }
+        Ok(response)
+    }
+}
+
+/// Of all that the chain asks, only STS has forms with an action.
+fn is_for_sts(message: &Request) -> bool {
+    message.method == Method::POST && message.body.starts_with(b"Action=")
+}
+
+/// A signature holds for the name that was signed, so that is kept as `Host`.
+fn send_to(place: &AwsEndpoint, signed: &AwsEndpoint, message: &mut Request) {
+    let is_signed = message.headers.iter().any(|(name, _)| name == AUTHORIZATION);
+    if !is_signed || place == signed {
+        return;
+    }
+    let default = if signed.is_tls { 443 } else { 80 };
+    let host = match signed.port == default {
+        true => signed.host.clone(),
+        false => format!("{}:{}", signed.host, signed.port),
+    };
+    if let Ok(host) = HeaderValue::from_str(&host) {
+        message.headers.retain(|(name, _)| name != HOST);
+        message.headers.push((HOST, host));
+    }
+}
+
+/// The SDK's request as ours.
+fn message(request: &HttpRequest, target: String) -> Result<Request, String> {
     let header = |(name, value): (&str, &str)| {
         Some((
             HeaderName::from_bytes(name.as_bytes()).ok()?,
             HeaderValue::from_str(value).ok()?,
         ))
     };
-    let headers = request.headers().iter().filter_map(header).collect();
-    let body = request
-        .body()
-        .bytes()
-        .map(Bytes::copy_from_slice)
-        .unwrap_or_default();
-    let message = Request {
-        method,
+    let body = request.body().bytes();
+    Ok(Request {
+        method: Method::from_bytes(request.method().as_bytes()).map_err(|error| error.to_string())?,
         target,
-        headers,
-        body,
-    };
-    let answer = client.response_timeout(read).send(message).await;
-    let answer = answer.map_err(failure)?;
-    let status = StatusCode::try_from(answer.status).map_err(|error| user(error.to_string()))?;
-    let mut response = HttpResponse::new(status, SdkBody::from(answer.body));
-    for (name, value) in &answer.headers {
-        if let Ok(value) = value.to_str() {
-            response
-                .headers_mut()
-                .append(name.as_str().to_owned(), value.to_owned());
-        }
-    }
-    Ok(response)
+        headers: request.headers().iter().filter_map(header).collect(),
+        body: body.map(Bytes::copy_from_slice).unwrap_or_default(),
+    })
+}
+
+/// Sends a request and notes what came of it.
+async fn exchange(
+    client: &HttpClient,
+    place: &AwsEndpoint,
+    message: Request,
+    trace: &Trace,
+) -> Result<Response, ConnectorError> {
+    let note = trace.begin(place);
+    let answer = client.send(message).await;
+    trace.end(
+        note,
+        match &answer {
+            Ok(answer) => Failure::of(answer).map_or_else(String::new, |failure| {
+                format!("{} answered {failure}", client.endpoint())
+            }),
+            Err(error) => error.to_string(),
+        },
+    );
+    answer.map_err(failure)
 }
 
 /// Where a URL leads, and its path with the query.
@@ -111,29 +217,48 @@ fn parts(url: &str) -> Result<(AwsEndpoint, String), EndpointError> {
 }
 
 /// Gets a page.
-pub(super) async fn get(url: &str) -> Result<Response, String> {
+pub(super) async fn get(url: &str, trace: &Trace) -> Result<Response, String> {
     let (place, target) = parts(url).map_err(|error| error.to_string())?;
-    let tls = place.is_tls.then(tls).transpose()?;
-    let client = connect(&place, tls, LIMIT)?.response_timeout(LIMIT);
+    let client = connect(&place, LIMIT)?.response_timeout(LIMIT);
     let request = Request {
         method: Method::GET,
         target,
         headers: Vec::new(),
         body: Bytes::new(),
     };
-    client.send(request).await.map_err(|error| error.to_string())
+    let answer = exchange(&client, &place, request, trace).await;
+    answer.map_err(|_| "there is no answer".to_owned())
 }
 
-fn connect(place: &AwsEndpoint, tls: Option<ClientTls>, limit: Duration) -> Result<HttpClient, String> {
+fn connect(place: &AwsEndpoint, limit: Duration) -> Result<HttpClient, String> {
     let net = NetConfig {
         connect_timeout: limit.into(),
+        keepalive: false.into(),
         ..NetConfig::default()
     };
     let endpoint = Endpoint::tcp(&place.host, place.port);
-    let proxy = Proxy::choose(None, &endpoint, place.is_tls, &net, &process_env);
-    let proxy = proxy.map_err(|error| error.to_string())?;
+    let proxy = match is_near(&place.host) {
+        true => None,
+        false => Proxy::choose(None, &endpoint, place.is_tls, &net, &process_env)
+            .map_err(|error| error.to_string())?,
+    };
+    let tls = place.is_tls.then(tls).transpose()?;
     let client = HttpClient::new(endpoint, tls, &net, proxy).map_err(|error| error.to_string())?;
     Ok(client.response_limit(ANSWER_MAX))
+}
+
+/// This machine, or what stands beside it (container and instance metadata): never behind a proxy, and their tokens are none
+/// of its business.
+fn is_near(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    match bare.parse() {
+        Ok(IpAddr::V4(ip)) => ip.is_loopback() || ip.is_link_local(),
+        // fd00:ec2::/32 is that of the instance and of EKS.
+        Ok(IpAddr::V6(ip)) => {
+            ip.is_loopback() || ip.is_unicast_link_local() || ip.segments()[..2] == [0xfd00, 0xec2]
+        }
+        Err(_) => bare.eq_ignore_ascii_case("localhost"),
+    }
 }
 
 fn failure(error: HttpError) -> ConnectorError {
@@ -143,5 +268,90 @@ fn failure(error: HttpError) -> ConnectorError {
             ..
         } => ConnectorError::timeout(error.into()),
         _ => ConnectorError::io(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_have_two_parts() {
+        let (place, target) = parts("http://[::1]:80/a?b=/c").unwrap();
+        assert_eq!((place.host.as_str(), target.as_str()), ("[::1]", "/a?b=/c"));
+        let (place, target) = parts("https://host").unwrap();
+        assert_eq!((place.port, place.is_tls, target.as_str()), (443, true, "/"));
+        assert!(parts("ftp://host/").is_err());
+    }
+
+    #[test]
+    fn neighbours_are_known() {
+        for host in [
+            "127.0.0.1",
+            "169.254.170.2",
+            "169.254.169.254",
+            "[::1]",
+            "[fd00:ec2::254]",
+            "LocalHost",
+        ] {
+            assert!(is_near(host), "{host}");
+        }
+        for host in ["10.0.0.1", "sts.us-east-1.amazonaws.com", "[fd00:ec3::254]"] {
+            assert!(!is_near(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_trace_is_bounded_and_tells_each_failure_once() {
+        let trace = Trace::default();
+        let place = AwsEndpoint::parse("http://h:1", None).unwrap();
+        assert_eq!(trace.text(), None);
+        let first = trace.begin(&place);
+        trace.end(first, String::new());
+        for _ in 0..50 {
+            let note = trace.begin(&place);
+            trace.end(note, "refused".to_owned());
+        }
+        assert_eq!(trace.text().as_deref(), Some("refused"));
+        trace.clear();
+        trace.begin(&place);
+        assert_eq!(trace.text().as_deref(), Some("h:1: no answer yet"));
+        assert_eq!(trace.lines().len(), 1);
+    }
+
+    #[test]
+    fn signed_requests_keep_their_host_elsewhere() {
+        let place = |text| AwsEndpoint::parse(text, None).unwrap();
+        let (mine, theirs) = (
+            place("http://127.0.0.1:4566"),
+            place("https://sts.us-east-1.amazonaws.com"),
+        );
+        let request = |body: &'static str, headers: &[(HeaderName, &'static str)]| Request {
+            method: Method::POST,
+            target: "/".to_owned(),
+            headers: headers
+                .iter()
+                .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)))
+                .collect(),
+            body: Bytes::from_static(body.as_bytes()),
+        };
+        let host = |mut message: Request, from: &AwsEndpoint| {
+            send_to(&mine, from, &mut message);
+            let found = message.headers.iter().find(|(name, _)| name == HOST);
+            found.map(|(_, value)| value.to_str().unwrap().to_owned())
+        };
+        let web = request("Action=AssumeRoleWithWebIdentity&Version=2011-06-15", &[]);
+        assert!(is_for_sts(&web) && !is_for_sts(&request("{}", &[])));
+        assert_eq!(host(web, &theirs), None);
+        let role = || request("Action=AssumeRole", &[(AUTHORIZATION, "AWS4-HMAC-SHA256 x")]);
+        assert_eq!(
+            host(role(), &theirs).as_deref(),
+            Some("sts.us-east-1.amazonaws.com")
+        );
+        assert_eq!(
+            host(role(), &place("http://sts.test:81")).as_deref(),
+            Some("sts.test:81")
+        );
+        assert_eq!(host(role(), &mine), None);
     }
 }

@@ -53,6 +53,13 @@ impl Service {
         }
     }
 
+    /// The IAM action of a call, by its `X-Amz-Target`: that of `Logs_20140328.PutLogEvents` is
+    /// `logs:PutLogEvents`. `None` for a text of another form.
+    pub fn action(&self, target: &str) -> Option<String> {
+        let (_, call) = target.rsplit_once('.')?;
+        (!call.is_empty()).then(|| format!("{}:{call}", self.signing_name))
+    }
+
     /// A service behind an address of its own (`es`, `aoss`, `aps`, anything that takes SigV4).
     pub fn named(name: &str) -> Self {
         Self {
@@ -63,5 +70,28 @@ impl Service {
             path_as_is: false,
             title: "AWS",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_actions() {
+        let is =
+            |service: Service, target, want| assert_eq!(service.action(target).as_deref(), want, "{target}");
+        is(
+            Service::LOGS,
+            "Logs_20140328.PutLogEvents",
+            Some("logs:PutLogEvents"),
+        );
+        is(
+            Service::FIREHOSE,
+            "Firehose_20150804.PutRecordBatch",
+            Some("firehose:PutRecordBatch"),
+        );
+        is(Service::KINESIS, "PutRecords", None);
+        is(Service::KINESIS, "Kinesis_20131202.", None);
     }
 }

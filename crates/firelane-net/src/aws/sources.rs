@@ -4,12 +4,13 @@
 //! fetched, and the words of the errors.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{AwsClient, AwsSettings, Class, Failure, Service, sdk, user_agent};
+use super::{AwsClient, AwsSettings, Class, Failure, Service, sdk, user_agent, xml};
 use crate::http::{Request, Response};
 use crate::net_config::NetConfig;
 use crate::proxy::process_env;
@@ -17,6 +18,8 @@ use crate::tls::ClientTls;
 
 /// Largest object that is taken: configurations are small (Fluent Bit takes no line above 32 MiB).
 const OBJECT_MAX: usize = 32 << 20;
+/// Time for a whole object, as the ECS agent gives it; and for a secret.
+const LIMIT: Duration = Duration::from_secs(30);
 /// Most names in a `GetParameters` call.
 const PARAMETERS_MAX: usize = 10;
 
@@ -147,7 +150,9 @@ impl Sources {
             region,
             ..self.settings.clone()
         };
-        AwsClient::new(service, settings, self.tls.clone(), NetConfig::default()).answer_kept(OBJECT_MAX)
+        AwsClient::new(service, settings, self.tls.clone(), NetConfig::default())
+            .answer_kept(OBJECT_MAX)
+            .response_timeout(LIMIT)
     }
 
     /// An object of S3. Where its bucket is in another region, the service says so, and it is asked there.
@@ -168,7 +173,12 @@ impl Sources {
             }
             match region_of(&answer) {
                 Some(other) if region.is_none() => region = Some(other),
-                _ => return Err(format!("s3://{bucket}/{key}: {}", told(&client, &answer).await)),
+                _ => {
+                    return Err(format!(
+                        "s3://{bucket}/{key}: {}",
+                        told(&client, &answer, "s3:GetObject").await
+                    ));
+                }
             }
         }
         Err(format!(
@@ -186,7 +196,7 @@ impl Sources {
         let answer = client.call("secretsmanager.GetSecretValue", id.body()).await;
         let answer = answer.map_err(|error| format!("{}: {error}", id.id))?;
         if answer.status != 200 {
-            let why = told(&client, &answer).await;
+            let why = told(&client, &answer, "secretsmanager:GetSecretValue").await;
             return Err(format!(
                 "fetching secret data from AWS Secrets Manager: {}: {why}",
                 id.id
@@ -243,6 +253,9 @@ impl Sources {
         struct Parameter {
             name: String,
             value: String,
+            /// `:3` or `:label` where that was asked for.
+            #[serde(default)]
+            selector: String,
         }
         let place = region.unwrap_or("the default region");
         let failed = |why: String| format!("fetching secret data from SSM Parameter Store in {place}: {why}");
@@ -251,7 +264,7 @@ impl Sources {
         let answer = client.call("AmazonSSM.GetParameters", body).await;
         let answer = answer.map_err(|error| failed(error.to_string()))?;
         if answer.status != 200 {
-            return Err(failed(told(&client, &answer).await));
+            return Err(failed(told(&client, &answer, "ssm:GetParameters").await));
         }
         let answer: Answer =
             serde_json::from_slice(&answer.body).map_err(|error| failed(error.to_string()))?;
@@ -264,7 +277,7 @@ impl Sources {
         Ok(answer
             .parameters
             .into_iter()
-            .map(|parameter| (parameter.name, parameter.value))
+            .map(|parameter| (parameter.name + &parameter.selector, parameter.value))
             .collect())
     }
 }
@@ -302,15 +315,14 @@ fn region_of(answer: &Response) -> Option<String> {
         return matches!(answer.status, 301 | 307 | 400 | 403).then(|| region.to_owned());
     }
     let text = String::from_utf8_lossy(&answer.body);
-    let (_, rest) = text.split_once("<Region>")?;
-    rest.split_once("</Region>").map(|(region, _)| region.to_owned())
+    xml::element(&text, "Region")
 }
 
 /// What a failure says, and what is missing where it is a denial.
-async fn told(client: &AwsClient, answer: &Response) -> String {
+async fn told(client: &AwsClient, answer: &Response, action: &str) -> String {
     match Failure::of(answer) {
         Some(failure) if failure.class == Class::Denied => {
-            format!("{failure}; {}", client.explain(&failure).await)
+            format!("{failure}; {}", client.explain_call(&failure, Some(action)).await)
         }
         Some(failure) => failure.to_string(),
         None => format!("status {}", answer.status),
