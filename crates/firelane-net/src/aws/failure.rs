@@ -114,7 +114,10 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.status, self.code)?;
+        write!(f, "{}", self.status)?;
+        if self.code != self.status.to_string() {
+            write!(f, " {}", self.code)?;
+        }
         if !self.message.is_empty() {
             write!(f, ": {}", self.message)?;
         }

@@ -5,6 +5,11 @@
     reason = "helpers of tests; clippy exempts only the tests themselves"
 )]
 
+mod aws_calls;
+mod aws_chain;
+mod aws_mock;
+mod aws_renewal;
+mod aws_sigv4;
 mod certs;
 mod http_client;
 mod http_server;
