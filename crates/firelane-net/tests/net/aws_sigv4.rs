@@ -212,7 +212,7 @@ fn the_verifier_takes_the_documented_example() {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .to_vec(),
         body: Vec::new(),
-        at: tokio::time::Instant::now(),
+        at: std::time::SystemTime::now(),
     };
     let verifier = Verifier {
         secret: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".to_owned(),

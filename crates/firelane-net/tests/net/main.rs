@@ -10,6 +10,7 @@ mod aws_chain;
 mod aws_mock;
 mod aws_renewal;
 mod aws_sigv4;
+mod aws_sources;
 mod certs;
 mod http_client;
 mod http_server;
