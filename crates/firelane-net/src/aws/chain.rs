@@ -47,11 +47,12 @@ pub(super) async fn ask(wanted: &Wanted, region: &str, clock: &Clock) -> Result<
         Ok(Err(why)) => why,
         Err(_) => format!("no answer within {} s", LIMIT.as_secs()),
     };
-    let mut text = why;
+    // What was asked is a service's own words: a code like `ExpiredToken` is no secret.
+    let mut text = firelane_conf::redact::text(&why);
     if let Some(tried) = trace.text() {
         text = format!("{text}; asked: {tried}");
     }
-    let mut text = firelane_conf::redact::text(&short(text));
+    text = short(text);
     if text.contains("not authorized to perform: ") {
         text = format!("{text}; {}", Denial::read(&text).help());
     }

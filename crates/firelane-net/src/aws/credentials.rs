@@ -244,6 +244,11 @@ impl Drop for Renewal {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::Semaphore;
+
     use super::*;
 
     fn credentials(id: &str, life: Option<Duration>) -> Credentials {
@@ -376,5 +381,81 @@ mod tests {
         let at = source.state().failed.as_ref().map(|(at, _)| *at);
         assert_eq!(source.get().await.unwrap_err(), first);
         assert_eq!(source.state().failed.as_ref().map(|(at, _)| *at), at);
+    }
+
+    /// An endpoint that gives keys when it is allowed to, or hangs up; counts who asked.
+    async fn endpoint(answers: Arc<Semaphore>, asked: Arc<AtomicUsize>) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                asked.fetch_add(1, Ordering::Relaxed);
+                let Ok(permit) = answers.acquire().await else {
+                    continue;
+                };
+                permit.forget();
+                let body = r#"{"AccessKeyId":"new","SecretAccessKey":"s"}"#;
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).await;
+                let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+            }
+        });
+        url
+    }
+
+    /// A source with keys `old` that are due.
+    async fn due(answers: &Arc<Semaphore>, asked: &Arc<AtomicUsize>) -> Arc<Source> {
+        let settings = AwsSettings {
+            credentials_endpoint: Some(endpoint(answers.clone(), asked.clone()).await),
+            ..AwsSettings::default()
+        };
+        let source = Source::shared(Wanted::new(&settings, ""), "us-east-1");
+        let mut kept = Kept::new(credentials("old", None));
+        kept.renew_at = Some(SystemTime::UNIX_EPOCH);
+        source.state().kept = Some(kept);
+        source
+    }
+
+    /// Which keys are given `count` times in a row, a moment apart.
+    async fn given(source: &Arc<Source>, count: usize) -> Vec<String> {
+        let mut ids = Vec::new();
+        for _ in 0..count {
+            let kept = source.get().await.unwrap();
+            ids.push(kept.credentials.access_key_id().to_owned());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        ids.dedup();
+        ids
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_renewal() {
+        // Scenario: the endpoint keeps a renewal waiting. Guarantees: the old ones are given at once, the endpoint is
+        // asked once, and the new ones come when they are there.
+        let (answers, asked) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+        let source = due(&answers, &asked).await;
+        assert_eq!(given(&source, 50).await, ["old"]);
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+        answers.add_permits(1);
+        while given(&source, 1).await != ["new"] {}
+        assert_eq!(given(&source, 10).await, ["new"]);
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn old_ones_serve_while_renewals_fail() {
+        // Scenario: the endpoint hangs up. Guarantees: the old ones are given, the endpoint is asked again when the
+        // failure is no longer fresh, and not before.
+        let (answers, asked) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+        answers.close();
+        let source = due(&answers, &asked).await;
+        let begun = Instant::now();
+        assert_eq!(given(&source, 100).await, ["old"]);
+        let rounds = 1 + begun.elapsed().as_secs() as usize / FAILURE_KEPT.as_secs() as usize;
+        assert!((1..=rounds).contains(&asked.load(Ordering::Relaxed)));
+        tokio::time::sleep(FAILURE_KEPT).await;
+        assert_eq!(given(&source, 20).await, ["old"]);
+        assert!(asked.load(Ordering::Relaxed) >= 2);
     }
 }

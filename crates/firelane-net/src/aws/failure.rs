@@ -301,3 +301,188 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(status: u16, headers: &[(&str, &str)], body: &str) -> Failure {
+        Failure::read(status, headers.iter().copied(), body.as_bytes()).expect("a failure")
+    }
+
+    #[test]
+    fn success_is_none() {
+        for status in [200, 204, 299] {
+            assert_eq!(
+                Failure::read(status, std::iter::empty(), b"{\"__type\":\"X\"}"),
+                None
+            );
+        }
+    }
+
+    /// Status, code and message of a body, in its shapes.
+    #[track_caller]
+    fn says(status: u16, headers: &[(&str, &str)], body: &str, want: (&str, &str)) {
+        let failure = read(status, headers, body);
+        assert_eq!((failure.code.as_str(), failure.message.as_str()), want, "{body}");
+    }
+
+    #[test]
+    fn bodies_have_many_shapes() {
+        says(400, &[], r#"{"__type":"A","message":"m"}"#, ("A", "m"));
+        says(400, &[], r#"{"__type":"com.amazon#A","Message":"m"}"#, ("A", "m"));
+        says(
+            400,
+            &[],
+            r#"{"code":"A","message":"m","HTTPErrorCode":400}"#,
+            ("A", "m"),
+        );
+        says(400, &[], r#"{"code":7,"message":{"a":1}}"#, ("400", ""));
+        says(400, &[], r#"{"errorMessage":"m"}"#, ("400", "m"));
+        says(
+            403,
+            &[],
+            "<?xml version=\"1.0\"?>\n<Error><Code>A</Code><Message>a &lt;b&gt; &amp;amp; &#39;c&quot;</Message></Error>",
+            ("A", "a <b> &amp; 'c\""),
+        );
+        says(
+            403,
+            &[],
+            "<ErrorResponse xmlns=\"u\"><Error><Type>Sender</Type><Code>A</Code><Message/></Error></ErrorResponse>",
+            ("A", ""),
+        );
+        let header = [("x-amzn-errortype", "A:http://internal.amazon.com/x/")];
+        says(400, &header, "", ("A", ""));
+        says(400, &header, r#"{"message":"m"}"#, ("A", "m"));
+        says(400, &header, r#"{"__type":"B"}"#, ("B", ""));
+        says(502, &[], "<html><body>Bad Gateway</body></html>", ("502", ""));
+        says(500, &[], "", ("500", ""));
+        says(500, &[], "[1,2]", ("500", ""));
+        says(500, &[], "<Code>cut", ("500", ""));
+        says(500, &[], "{\"__type\":\"cut", ("500", ""));
+    }
+
+    #[test]
+    fn headers_tell_the_rest() {
+        let failure = read(
+            503,
+            &[("x-amzn-requestid", "r-1"), ("retry-after", " 7 ")],
+            r#"{"__type":"A","message":"m"}"#,
+        );
+        assert_eq!(failure.after, Some(Duration::from_secs(7)));
+        assert_eq!(failure.to_string(), "503 A: m (request r-1)");
+        assert_eq!(
+            read(503, &[("x-amz-request-id", "r-2")], "").to_string(),
+            "503 (request r-2)"
+        );
+        for text in ["soon", "-1", "1.5", ""] {
+            assert_eq!(read(503, &[("retry-after", text)], "").after, None, "{text}");
+        }
+        let never = u64::MAX.to_string();
+        let after = read(503, &[("retry-after", &never)], "").after;
+        assert_eq!(after, Some(Duration::from_secs(86_400)));
+    }
+
+    #[test]
+    fn classes_by_code_then_status() {
+        let table = [
+            (400, "ThrottlingException", Class::Throttled),
+            (400, "ProvisionedThroughputExceededException", Class::Throttled),
+            (503, "SlowDown", Class::Throttled),
+            (400, "LimitExceededException", Class::Throttled),
+            (429, "", Class::Throttled),
+            (400, "ExpiredTokenException", Class::Credentials),
+            (403, "ExpiredToken", Class::Credentials),
+            (400, "UnrecognizedClientException", Class::Credentials),
+            (403, "InvalidClientTokenId", Class::Credentials),
+            (403, "RequestTimeTooSkewed", Class::Credentials),
+            (403, "SignatureDoesNotMatch", Class::Credentials),
+            (400, "InvalidSignatureException", Class::Credentials),
+            (400, "AccessDeniedException", Class::Denied),
+            (403, "AccessDenied", Class::Denied),
+            (403, "", Class::Denied),
+            (401, "", Class::Denied),
+            (400, "ResourceNotFoundException", Class::Missing),
+            (404, "NoSuchBucket", Class::Missing),
+            (404, "NoSuchUpload", Class::Missing),
+            (400, "KMSDisabledException", Class::Missing),
+            (400, "RequestTimeout", Class::Unavailable),
+            (400, "OperationAbortedException", Class::Unavailable),
+            (400, "ResourceInUseException", Class::Unavailable),
+            (500, "InternalFailure", Class::Unavailable),
+            (503, "ServiceUnavailableException", Class::Unavailable),
+            (301, "PermanentRedirect", Class::Unavailable),
+            (408, "", Class::Unavailable),
+            (500, "", Class::Unavailable),
+            (502, "", Class::Unavailable),
+            (400, "InvalidParameterException", Class::Refused),
+            (400, "ValidationException", Class::Refused),
+            (400, "SerializationException", Class::Refused),
+            (404, "", Class::Refused),
+            (413, "", Class::Refused),
+            (400, "EntityTooLarge", Class::Refused),
+        ];
+        for (status, code, want) in table {
+            let body = match code {
+                "" => String::new(),
+                code => format!(r#"{{"__type":"{code}"}}"#),
+            };
+            assert_eq!(read(status, &[], &body).class, want, "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn failures_of_records() {
+        let class = |code| Failure::of_record(code, "m").class;
+        assert_eq!(class("ProvisionedThroughputExceededException"), Class::Throttled);
+        assert_eq!(class("InternalFailure"), Class::Unavailable);
+        assert_eq!(class("ServiceUnavailableException"), Class::Unavailable);
+        assert_eq!(class("KMSAccessDeniedException"), Class::Denied);
+        assert_eq!(Failure::of_record("A", "m").to_string(), "200 A: m");
+    }
+
+    #[test]
+    fn an_error_may_stand_within_a_success() {
+        let within =
+            |body: &str| Failure::within(body.as_bytes()).map(|failure| (failure.code, failure.class));
+        let error = |code| format!("<?xml version=\"1.0\"?>\n\n<Error><Code>{code}</Code></Error>");
+        assert_eq!(
+            within(&error("InternalError")),
+            Some(("InternalError".to_owned(), Class::Unavailable))
+        );
+        assert_eq!(
+            within(&error("SlowDown")),
+            Some(("SlowDown".to_owned(), Class::Throttled))
+        );
+        assert_eq!(
+            within(&error("NoSuchUpload")),
+            Some(("NoSuchUpload".to_owned(), Class::Missing))
+        );
+        assert_eq!(
+            within("<CompleteMultipartUploadResult><Key>k</Key></CompleteMultipartUploadResult>"),
+            None
+        );
+        assert_eq!(within("<Error></Error>"), None);
+        assert_eq!(within(""), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_panics(
+            status in 0..=u16::MAX,
+            name in "(x-amzn-errortype|retry-after|x-amz-request-id)",
+            value in "\\PC*",
+            body in prop::collection::vec(any::<u8>(), 0..200),
+            text in "(<Error>|<Code>|</Code>|<Message>|</Message>|&lt;|&|\\{|\\}|\"__type\":|\"\\PC*\"|#|:){0,12}",
+        ) {
+            for body in [body.as_slice(), text.as_bytes()] {
+                if let Some(failure) = Failure::read(status, [(name.as_str(), value.as_str())].into_iter(), body) {
+                    let shown = failure.to_string();
+                    prop_assert!(shown.starts_with(&status.to_string()));
+                }
+                Failure::within(body);
+            }
+        }
+    }
+}

@@ -5,6 +5,12 @@
     reason = "helpers of tests; clippy exempts only the tests themselves"
 )]
 
+mod aws_calls;
+mod aws_chain;
+mod aws_mock;
+mod aws_renewal;
+mod aws_sigv4;
+mod aws_sources;
 mod certs;
 mod http_client;
 mod http_server;
