@@ -26,7 +26,8 @@ const LIMIT: Duration = Duration::from_secs(15);
 /// Longest text of an error.
 const TEXT_MAX: usize = 1000;
 
-/// Asks for what is `wanted`; STS is asked in `region`. A second time where STS has told that our clock is off.
+/// Asks for what is `wanted`; STS is asked in `region`. A second time where STS has told that our clock
+/// is off.
 ///
 /// # Errors
 /// What was tried, each with its reason.
@@ -88,8 +89,8 @@ async fn ask_once(
         .map_err(|error| told(&error, wanted))
 }
 
-/// Our region in place of the chain's own search for one, which asks the instance where nothing else is set. `sts_endpoint`
-/// is for web identities and the roles of profiles too, as in Fluent Bit.
+/// Our region in place of the chain's own search for one, which asks the instance where nothing else is
+/// set. `sts_endpoint` is for web identities and the roles of profiles too, as in Fluent Bit.
 async fn chain(
     wanted: &Wanted,
     region: &str,

@@ -179,8 +179,8 @@ impl AwsClient {
         }
     }
 
-    /// What to do about a denial, in a sentence: who may not do what, and the statement that is missing. Asks STS who we are
-    /// where the service did not say.
+    /// What to do about a denial, in a sentence: who may not do what, and the statement that is missing.
+    /// Asks STS who we are where the service did not say.
     pub async fn explain(&self, failure: &Failure) -> String {
         self.explain_call(failure, None).await
     }
@@ -316,8 +316,8 @@ impl Inner {
         Ok(endpoint)
     }
 
-    /// Whether a second try may help: with the service's time, if the request was signed with one that was `ahead` of ours
-    /// by so much, or with other credentials than those that were `used`.
+    /// Whether a second try may help: with the service's time, if the request was signed with one that
+    /// was `ahead` of ours by so much, or with other credentials than those that were `used`.
     fn mend(&self, ready: &Ready, response: &Response, ahead: i64, used: &Kept) -> bool {
         let failure = Failure::of(response).filter(|failure| failure.class == Class::Credentials);
         let Some(failure) = failure else {
@@ -340,8 +340,9 @@ impl Inner {
     }
 }
 
-/// The `User-Agent` of Fluent Bit: `base`, `-` and where it runs: `FLB_AWS_USER_AGENT` (`none` for nothing); else `ecs` by
-/// the metadata's variable, `k8s` in a pod. Fluent Bit learns the last from its filter; each pod has a variable too.
+/// The `User-Agent` of Fluent Bit: `base`, `-` and where it runs: `FLB_AWS_USER_AGENT` (`none` for
+/// nothing); else `ecs` by the metadata's variable, `k8s` in a pod. Fluent Bit learns the last from its
+/// filter; each pod has a variable too.
 pub fn user_agent(base: &str, env: &dyn Fn(&str) -> Option<String>) -> String {
     let is_set = |name| env(name).is_some_and(|value| !value.is_empty());
     let place = match env("FLB_AWS_USER_AGENT").filter(|given| !given.is_empty()) {

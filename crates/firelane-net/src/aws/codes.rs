@@ -109,8 +109,8 @@ const TABLE: &[(Class, &[&str])] = &[
             "ResourceNotFoundException",
         ],
     ),
-    // What comes with a status that would say "never": broken transport, states that pass, and what is mended in
-    // the configuration (the bucket is in another region).
+    // What comes with a status that would say "never": broken transport, states that pass, and what is
+    // mended in the configuration (the bucket is in another region).
     (
         Class::Unavailable,
         &[

@@ -1,11 +1,12 @@
-//! Credentials: found by the official chain, shared by everybody in the process who wants the same ones, renewed ahead of
-//! their end.
+//! Credentials: found by the official chain, shared by everybody in the process who wants the same ones,
+//! renewed ahead of their end.
 //!
-//! Deliveries never wait for a renewal that is not needed yet: old credentials that still hold are given while one task
-//! fetches new ones. Those who must wait share one fetch. A failure is remembered for a moment, so that many chunks do not
-//! ask a server that is down, each for itself; a renewal on the side waits that moment too. A fetch goes on when those who
-//! wait for it give up: requests may have shorter limits. What a service has refused is fetched anew, but not again and again
-//! ([`REPLACE_PAUSE`]): wrong keys stay wrong.
+//! Deliveries never wait for a renewal that is not needed yet: old credentials that still hold are given
+//! while one task fetches new ones. Those who must wait share one fetch. A failure is remembered for a
+//! moment, so that many chunks do not ask a server that is down, each for itself; a renewal on the side
+//! waits that moment too. A fetch goes on when those who wait for it give up: requests may have shorter
+//! limits. What a service has refused is fetched anew, but not again and again ([`REPLACE_PAUSE`]): wrong
+//! keys stay wrong.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -20,8 +21,8 @@ use super::{AwsSettings, chain};
 const RENEW_AHEAD: Duration = Duration::from_secs(300);
 /// Credentials that end sooner are not given any more; an eighth of their life where that is shorter.
 const SPARE: Duration = Duration::from_secs(5);
-/// Fresh credentials that have ended already by our clock are kept for so long: the clock is wrong, or the service
-/// will say so.
+/// Fresh credentials that have ended already by our clock are kept for so long: the clock is wrong, or
+/// the service will say so.
 const TRUSTED: Duration = Duration::from_secs(120);
 /// After refused credentials were given up, the next refusal gives up none for so long.
 const REPLACE_PAUSE: Duration = Duration::from_secs(10);
@@ -196,8 +197,8 @@ impl Source {
         }
     }
 
-    /// Forgets what a service has refused, unless others were fetched since. Says whether there may be others now: not
-    /// where these were fetched because their like was refused a moment ago.
+    /// Forgets what a service has refused, unless others were fetched since. Says whether there may be
+    /// others now: not where these were fetched because their like was refused a moment ago.
     pub(super) fn forget(&self, refused: &Kept) -> bool {
         let mut state = self.state();
         let is_kept = |kept: &Kept| kept.fetched == refused.fetched;
@@ -431,8 +432,8 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_waits_for_a_renewal() {
-        // Scenario: the endpoint keeps a renewal waiting. Guarantees: the old ones are given at once, the endpoint is
-        // asked once, and the new ones come when they are there.
+        // Scenario: the endpoint keeps a renewal waiting. Guarantees: the old ones are given at once, the
+        // endpoint is asked once, and the new ones come when they are there.
         let (answers, asked) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
         let source = due(&answers, &asked).await;
         assert_eq!(given(&source, 50).await, ["old"]);
@@ -445,8 +446,8 @@ mod tests {
 
     #[tokio::test]
     async fn old_ones_serve_while_renewals_fail() {
-        // Scenario: the endpoint hangs up. Guarantees: the old ones are given, the endpoint is asked again when the
-        // failure is no longer fresh, and not before.
+        // Scenario: the endpoint hangs up. Guarantees: the old ones are given, the endpoint is asked
+        // again when the failure is no longer fresh, and not before.
         let (answers, asked) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
         answers.close();
         let source = due(&answers, &asked).await;

@@ -87,8 +87,8 @@ impl Trace {
     }
 }
 
-/// An HTTP client for the SDK. `clock` is set by answers that refuse a request for its time. What is asked of STS goes to
-/// `sts` where that is given.
+/// An HTTP client for the SDK. `clock` is set by answers that refuse a request for its time. What is
+/// asked of STS goes to `sts` where that is given.
 pub(super) fn client(trace: &Trace, clock: &Clock, sts: Option<AwsEndpoint>) -> SharedHttpClient {
     let (trace, clock) = (trace.clone(), clock.clone());
     http_client_fn(move |settings, _| {
@@ -247,8 +247,8 @@ fn connect(place: &AwsEndpoint, limit: Duration) -> Result<HttpClient, String> {
     Ok(client.response_limit(ANSWER_MAX))
 }
 
-/// This machine, or what stands beside it (container and instance metadata): never behind a proxy, and their tokens are none
-/// of its business.
+/// This machine, or what stands beside it (container and instance metadata): never behind a proxy, and
+/// their tokens are none of its business.
 fn is_near(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     match bare.parse() {
