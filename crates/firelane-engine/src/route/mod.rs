@@ -260,7 +260,8 @@ impl Route {
     /// Closes batches whose linger is over, the oldest one under pressure, or all while draining.
     fn close_due(&mut self, draining: bool, now: Instant) {
         let mut closed = Vec::new();
-        if draining {
+        // What is on disk comes block by block: a patient output makes large chunks of it in a drain too.
+        if draining && (!self.is_patient() || self.nothing_unread()) {
             self.batcher.close_opened_by(u64::MAX, &mut closed);
         } else {
             // Under pressure nothing waits only for time: the oldest batch goes as soon as the output is

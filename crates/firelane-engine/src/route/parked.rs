@@ -276,7 +276,7 @@ impl Route {
         }
     }
 
-    fn nothing_unread(&self) -> bool {
+    pub(super) fn nothing_unread(&self) -> bool {
         let id = self.setup.id;
         let unread = self.pipeline.partitions.iter().any(|log| log.unread(id) > 0);
         !unread && self.loads.is_empty() && self.stop.phase() >= Phase::Draining

@@ -20,7 +20,7 @@ const STORAGE: &str = "    storage.path {dir}/log\n";
 const FILESYSTEM: &str = "    storage.type filesystem\n";
 
 /// The long forms are asked for.
-pub(super) fn soak() -> bool {
+pub(crate) fn soak() -> bool {
     std::env::var_os("FIRELANE_SOAK").is_some_and(|value| value == "1")
 }
 

@@ -19,11 +19,11 @@ pub(super) const COMMIT: Duration = Duration::from_secs(1);
 
 /// A small generator (xorshift64*); its seed is printed, so that a failure can be tried again.
 #[derive(Debug)]
-pub(super) struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
     /// Seeded by `FIRELANE_SEED`, else by the time.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let given = std::env::var("FIRELANE_SEED")
             .ok()
             .and_then(|text| text.parse().ok());
@@ -34,7 +34,7 @@ impl Dice {
     }
 
     /// A number below `limit`.
-    pub(super) fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;

@@ -11,6 +11,9 @@ mod limits;
 mod plugins;
 mod refuse;
 
+pub(crate) use durable::soak;
+pub(crate) use kills::Dice;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use std::{fs, thread};
