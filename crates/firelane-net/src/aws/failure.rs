@@ -390,7 +390,8 @@ mod tests {
             text in "(<Error>|<Code>|</Code>|<Message>|</Message>|&lt;|&|\\{|\\}|\"__type\":|\"\\PC*\"|#|:){0,12}",
         ) {
             for body in [body.as_slice(), text.as_bytes()] {
-                if let Some(failure) = Failure::read(status, [(name.as_str(), value.as_str())].into_iter(), body) {
+                let headers = [(name.as_str(), value.as_str())].into_iter();
+                if let Some(failure) = Failure::read(status, headers, body) {
                     let shown = failure.to_string();
                     prop_assert!(shown.starts_with(&status.to_string()));
                 }

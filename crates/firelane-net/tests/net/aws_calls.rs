@@ -233,7 +233,8 @@ async fn what_stays_refused_is_returned() {
 
 #[tokio::test]
 async fn keys_that_stay_refused_are_fetched_once() {
-    // Scenario: wrong keys, and a chunk after the other. Guarantees: neither endpoint nor service is asked twice for each.
+    // Scenario: wrong keys, and a chunk after the other. Guarantees: neither endpoint nor service is asked
+    // twice for each.
     let keys = keys().await;
     let body = r#"{"__type":"UnrecognizedClientException","message":"no"}"#;
     let service = Mock::new(move |_, _| Answer::new(400, body).dated(0)).await;

@@ -425,7 +425,8 @@ async fn a_role_around_the_chain() {
 
 #[tokio::test]
 async fn the_endpoint_of_sts_is_for_the_whole_chain() {
-    // Scenario: `sts_endpoint` with a web identity, and with the role of a profile; the variable names another.
+    // Scenario: `sts_endpoint` with a web identity, and with the role of a profile; the variable names
+    // another. Guarantees: the option's is asked, and the signature holds there.
     let service = service().await;
     let sts = Mock::new(|_, seen: &Seen| match seen.header("authorization") {
         None => assumed("AssumeRoleWithWebIdentity", "AKWEB"),
