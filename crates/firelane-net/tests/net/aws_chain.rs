@@ -12,7 +12,7 @@ use crate::aws_mock::{Answer, Mock, PATIENCE, Seen, assumed, aws_call, credentia
 use crate::aws_sigv4::Verifier;
 
 /// A service that says whose keys signed a request, where and with which token, if the signature is right.
-async fn service() -> Mock {
+pub(crate) async fn service() -> Mock {
     Mock::new(|_, seen: &Seen| {
         let scope = seen.scope();
         let region: &'static str = match scope[2].as_str() {
@@ -37,18 +37,18 @@ async fn service() -> Mock {
 }
 
 /// An environment, as it is built up.
-struct Env(Vec<(String, String)>);
+pub(crate) struct Env(Vec<(String, String)>);
 
 impl Env {
     /// Without the instance, whose address does not answer here.
-    fn new(service: &Mock) -> Self {
+    pub(crate) fn new(service: &Mock) -> Self {
         Self(Vec::new())
             .with("AWS_REGION", "eu-west-1")
             .with("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", &service.url())
             .with("AWS_EC2_METADATA_DISABLED", "true")
     }
 
-    fn with(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.0.retain(|(own, _)| own != name);
         self.0.push((name.to_owned(), value.to_owned()));
         self
@@ -64,7 +64,7 @@ impl Env {
             .with("AWS_SECRET_ACCESS_KEY", &format!("secret-of-{id}"))
     }
 
-    async fn call(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn call(&self, arguments: &[&str]) -> String {
         let env: Vec<_> = self
             .0
             .iter()
@@ -76,7 +76,7 @@ impl Env {
     }
 }
 
-fn written(folder: &Path, name: &str, text: &str) -> String {
+pub(crate) fn written(folder: &Path, name: &str, text: &str) -> String {
     let path = folder.join(name);
     fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_owned()
@@ -420,43 +420,6 @@ async fn a_role_around_the_chain() {
     // The variable of the SDKs serves where the option is not set.
     let env = env.with("AWS_ENDPOINT_URL_STS", &sts.url());
     let said = env.call(&[role, "external_id=the-id"]).await;
-    assert_eq!(said, "ok 200 AKROLE eu-west-1 token-of-AKROLE");
-}
-
-#[tokio::test]
-async fn the_endpoint_of_sts_is_for_the_whole_chain() {
-    // Scenario: `sts_endpoint` with a web identity, and with the role of a profile; the variable names
-    // another. Guarantees: the option's is asked, and the signature holds there.
-    let service = service().await;
-    let sts = Mock::new(|_, seen: &Seen| match seen.header("authorization") {
-        None => assumed("AssumeRoleWithWebIdentity", "AKWEB"),
-        Some(_) => {
-            let verifier = Verifier {
-                secret: "secret-of-AKBASE".to_owned(),
-                region: "eu-west-1",
-                service: "sts",
-            };
-            assert_eq!(verifier.verify(seen), Ok(()));
-            assert_eq!(seen.header("host"), Some("sts.eu-west-1.amazonaws.com"));
-            assumed("AssumeRole", "AKROLE")
-        }
-    })
-    .await;
-    let endpoint = format!("sts_endpoint={}", sts.url());
-    let folder = tempfile::tempdir().unwrap();
-    let web = Env::new(&service)
-        .with("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1")
-        .with("AWS_ROLE_ARN", "arn:aws:iam::1:role/pod")
-        .with(
-            "AWS_WEB_IDENTITY_TOKEN_FILE",
-            &written(folder.path(), "t", "token"),
-        );
-    let said = web.call(&[&endpoint]).await;
-    assert_eq!(said, "ok 200 AKWEB eu-west-1 token-of-AKWEB");
-    let files = "[role]\nrole_arn=arn:aws:iam::1:role/r\nsource_profile=base\n\
-                 [base]\naws_access_key_id=AKBASE\naws_secret_access_key=secret-of-AKBASE\n";
-    let profile = Env::new(&service).with("AWS_SHARED_CREDENTIALS_FILE", &written(folder.path(), "c", files));
-    let said = profile.call(&["profile=role", &endpoint]).await;
     assert_eq!(said, "ok 200 AKROLE eu-west-1 token-of-AKROLE");
 }
 
