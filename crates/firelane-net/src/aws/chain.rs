@@ -168,8 +168,8 @@ fn told(error: &CredentialsError, wanted: &Wanted) -> String {
         };
         return format!(
             "found none in the environment (AWS_ACCESS_KEY_ID), {profile}, a web identity \
-             (AWS_WEB_IDENTITY_TOKEN_FILE), the container's endpoint (AWS_CONTAINER_CREDENTIALS_RELATIVE_URI), \
-             the instance (IMDS)"
+             (AWS_WEB_IDENTITY_TOKEN_FILE), the container's endpoint \
+             (AWS_CONTAINER_CREDENTIALS_RELATIVE_URI), the instance (IMDS)"
         );
     }
     let mut parts: Vec<String> = Vec::new();

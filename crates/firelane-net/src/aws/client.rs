@@ -12,7 +12,7 @@ use super::denied::Denial;
 use super::endpoint::{Flags, endpoint_of_env};
 use super::region::region;
 use super::sign::{Signer, hash};
-use super::{AwsEndpoint, Class, Failure, Service, sdk, xml};
+use super::{AwsEndpoint, Class, Failure, Partition, Service, sdk, xml};
 use crate::connect::Endpoint;
 use crate::http::{HttpClient, HttpError, Request, Response};
 use crate::net_config::NetConfig;
@@ -187,8 +187,24 @@ impl AwsClient {
 
     /// The same for a call whose action is known, as in `s3:PutObject`: not every service names it.
     pub async fn explain_call(&self, failure: &Failure, action: Option<&str>) -> String {
+        self.explain_on(failure, action, None).await
+    }
+
+    /// The same where the resource is known too, but for its partition: what stands behind `arn:PARTITION:`.
+    pub(super) async fn explain_on(
+        &self,
+        failure: &Failure,
+        action: Option<&str>,
+        resource: Option<&str>,
+    ) -> String {
         let mut denial = Denial::read(&failure.message);
         denial.action = denial.action.or_else(|| action.map(ToOwned::to_owned));
+        if denial.resource.is_none()
+            && let (Some(rest), Ok(ready)) = (resource, self.inner.ready().await)
+        {
+            let partition = Partition::of(&ready.region).name;
+            denial.resource = Some(format!("arn:{partition}:{rest}"));
+        }
         if denial.caller.is_none() {
             denial.caller = self.caller().await;
         }

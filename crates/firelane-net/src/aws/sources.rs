@@ -161,6 +161,7 @@ impl Sources {
     /// For people: what S3 said, and what is missing.
     pub async fn object(&self, bucket: &str, key: &str) -> Result<Bytes, String> {
         let mut region = None;
+        let resource = format!("s3:::{bucket}/{key}");
         for _ in 0..2 {
             let client = self.client(Service::S3, region.as_deref());
             let answer = client.send(get(&format!("/{bucket}/{}", encoded(key)))).await;
@@ -176,7 +177,7 @@ impl Sources {
                 _ => {
                     return Err(format!(
                         "s3://{bucket}/{key}: {}",
-                        told(&client, &answer, "s3:GetObject").await
+                        told(&client, &answer, "s3:GetObject", Some(&resource)).await
                     ));
                 }
             }
@@ -196,7 +197,7 @@ impl Sources {
         let answer = client.call("secretsmanager.GetSecretValue", id.body()).await;
         let answer = answer.map_err(|error| format!("{}: {error}", id.id))?;
         if answer.status != 200 {
-            let why = told(&client, &answer, "secretsmanager:GetSecretValue").await;
+            let why = told(&client, &answer, "secretsmanager:GetSecretValue", None).await;
             return Err(format!(
                 "fetching secret data from AWS Secrets Manager: {}: {why}",
                 id.id
@@ -264,7 +265,7 @@ impl Sources {
         let answer = client.call("AmazonSSM.GetParameters", body).await;
         let answer = answer.map_err(|error| failed(error.to_string()))?;
         if answer.status != 200 {
-            return Err(failed(told(&client, &answer, "ssm:GetParameters").await));
+            return Err(failed(told(&client, &answer, "ssm:GetParameters", None).await));
         }
         let answer: Answer =
             serde_json::from_slice(&answer.body).map_err(|error| failed(error.to_string()))?;
@@ -319,10 +320,13 @@ fn region_of(answer: &Response) -> Option<String> {
 }
 
 /// What a failure says, and what is missing where it is a denial.
-async fn told(client: &AwsClient, answer: &Response, action: &str) -> String {
+async fn told(client: &AwsClient, answer: &Response, action: &str, resource: Option<&str>) -> String {
     match Failure::of(answer) {
         Some(failure) if failure.class == Class::Denied => {
-            format!("{failure}; {}", client.explain_call(&failure, Some(action)).await)
+            format!(
+                "{failure}; {}",
+                client.explain_on(&failure, Some(action), resource).await
+            )
         }
         Some(failure) => failure.to_string(),
         None => format!("status {}", answer.status),

@@ -232,6 +232,20 @@ async fn what_stays_refused_is_returned() {
 }
 
 #[tokio::test]
+async fn keys_that_stay_refused_are_fetched_once() {
+    // Scenario: wrong keys, and a chunk after the other. Guarantees: neither endpoint nor service is asked
+    // twice for each.
+    let keys = keys().await;
+    let body = r#"{"__type":"UnrecognizedClientException","message":"no"}"#;
+    let service = Mock::new(move |_, _| Answer::new(400, body).dated(0)).await;
+    let client = client(Service::LOGS, &keys, &service);
+    for _ in 0..10 {
+        assert_eq!(client.call("x.y", "{}").await.unwrap().status, 400);
+    }
+    assert_eq!((service.count(), keys.count()), (11, 2));
+}
+
+#[tokio::test]
 async fn other_failures_are_not_sent_again() {
     let keys = keys().await;
     let service = Mock::new(|_, _| Answer::new(503, "").dated(4000)).await;

@@ -12,7 +12,7 @@ use crate::aws_mock::{Answer, Mock, PATIENCE, Seen, assumed, aws_call, credentia
 use crate::aws_sigv4::Verifier;
 
 /// A service that says whose keys signed a request, where and with which token, if the signature is right.
-async fn service() -> Mock {
+pub(crate) async fn service() -> Mock {
     Mock::new(|_, seen: &Seen| {
         let scope = seen.scope();
         let region: &'static str = match scope[2].as_str() {
@@ -37,18 +37,18 @@ async fn service() -> Mock {
 }
 
 /// An environment, as it is built up.
-struct Env(Vec<(String, String)>);
+pub(crate) struct Env(Vec<(String, String)>);
 
 impl Env {
     /// Without the instance, whose address does not answer here.
-    fn new(service: &Mock) -> Self {
+    pub(crate) fn new(service: &Mock) -> Self {
         Self(Vec::new())
             .with("AWS_REGION", "eu-west-1")
             .with("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", &service.url())
             .with("AWS_EC2_METADATA_DISABLED", "true")
     }
 
-    fn with(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.0.retain(|(own, _)| own != name);
         self.0.push((name.to_owned(), value.to_owned()));
         self
@@ -64,7 +64,7 @@ impl Env {
             .with("AWS_SECRET_ACCESS_KEY", &format!("secret-of-{id}"))
     }
 
-    async fn call(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn call(&self, arguments: &[&str]) -> String {
         let env: Vec<_> = self
             .0
             .iter()
@@ -76,7 +76,7 @@ impl Env {
     }
 }
 
-fn written(folder: &Path, name: &str, text: &str) -> String {
+pub(crate) fn written(folder: &Path, name: &str, text: &str) -> String {
     let path = folder.join(name);
     fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_owned()

@@ -105,8 +105,9 @@ async fn objects_that_cannot_be_had() {
     let denied = said(&s3, &["object", "b", "denied"]).await;
     assert_eq!(
         denied,
-        "error s3://b/denied: 403 AccessDenied: Access Denied; role task may not do this; `firelane iam TASK` prints the \
-         whole policy"
+        "error s3://b/denied: 403 AccessDenied: Access Denied; role task may not s3:GetObject on arn:aws:s3:::b/denied; \
+         missing: {\"Effect\":\"Allow\",\"Action\":\"s3:GetObject\",\"Resource\":\"arn:aws:s3:::b/denied\"}; \
+         `firelane iam TASK` prints the whole policy"
     );
     let named = said(&s3, &["object", "b", "named"]).await;
     let statement =

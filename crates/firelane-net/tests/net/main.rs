@@ -11,6 +11,7 @@ mod aws_mock;
 mod aws_renewal;
 mod aws_sigv4;
 mod aws_sources;
+mod aws_sts;
 mod certs;
 mod http_client;
 mod http_server;
