@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::aws_mock::{Answer, Mock, PATIENCE, Seen, assumed, aws_call, credentials, xml_error};
 use crate::aws_sigv4::Verifier;
+use crate::certs::Certs;
 
 /// A service that says whose keys signed a request, where and with which token, if the signature is right.
 async fn service() -> Mock {
@@ -421,6 +422,41 @@ async fn a_role_around_the_chain() {
     let env = env.with("AWS_ENDPOINT_URL_STS", &sts.url());
     let said = env.call(&[role, "external_id=the-id"]).await;
     assert_eq!(said, "ok 200 AKROLE eu-west-1 token-of-AKROLE");
+}
+
+#[tokio::test]
+async fn endpoints_with_tls() {
+    // Scenario: endpoints with certificates of an own authority, which SSL_CERT_FILE names. A text without a scheme
+    // means TLS.
+    let certs = Certs::new(&["localhost"]);
+    let sts = Mock::tls(&certs.server(), |_, _| assumed("AssumeRole", "AKROLE")).await;
+    let logs = Mock::tls(&certs.server(), |_, seen| {
+        Answer::new(200, seen.scope()[0].clone())
+    })
+    .await;
+    let authority = certs.path("ca.pem");
+    let env = Env(Vec::new())
+        .keys("AKENV")
+        .with("AWS_REGION", "eu-west-1")
+        .with("AWS_EC2_METADATA_DISABLED", "true")
+        .with("SSL_CERT_FILE", authority.to_str().unwrap());
+    let logs_at = format!("localhost:{}", logs.port);
+    let said = env.call(&[&format!("endpoint={logs_at}")]).await;
+    assert_eq!(said, "ok 200 AKENV");
+    assert_eq!(logs.seen()[0].header("host"), Some(logs_at.as_str()));
+    let role = "role_arn=arn:aws:iam::2:role/logs";
+    let (endpoint, sts_endpoint) = (
+        format!("endpoint=https://{logs_at}"),
+        format!("sts_endpoint=https://localhost:{}/", sts.port),
+    );
+    let said = env.call(&[role, &endpoint, &sts_endpoint]).await;
+    assert_eq!(said, "ok 200 AKROLE");
+    let strangers = env.without("SSL_CERT_FILE");
+    let said = strangers.call(&[&endpoint]).await;
+    assert!(
+        said.starts_with("error ") && said.contains("certificate"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
