@@ -26,7 +26,8 @@ const LIMIT: Duration = Duration::from_secs(15);
 /// Longest text of an error.
 const TEXT_MAX: usize = 1000;
 
-/// Asks for what is `wanted`; STS is asked in `region`. A second time where STS has told that our clock is off.
+/// Asks for what is `wanted`; STS is asked in `region`. A second time where STS has told that our clock is
+/// off.
 ///
 /// # Errors
 /// What was tried, each with its reason.
@@ -47,8 +48,7 @@ pub(super) async fn ask(wanted: &Wanted, region: &str, clock: &Clock) -> Result<
         Ok(Err(why)) => why,
         Err(_) => format!("no answer within {} s", LIMIT.as_secs()),
     };
-    // What was asked is a service's own words: a code like `ExpiredToken` is no secret.
-    let mut text = firelane_conf::redact::text(&why);
+    let mut text = hidden(why);
     if let Some(tried) = trace.text() {
         text = format!("{text}; asked: {tried}");
     }
@@ -57,6 +57,15 @@ pub(super) async fn ask(wanted: &Wanted, region: &str, clock: &Clock) -> Result<
         text = format!("{text}; {}", Denial::read(&text).help());
     }
     Err(text)
+}
+
+/// Without the password of an address, and without what a process of the user's says of its secrets. Other
+/// texts are the SDK's own, which hold none; in them `session token: …` would lose its reason.
+fn hidden(text: String) -> String {
+    match text.contains('@') || text.contains("external process") {
+        true => firelane_conf::redact::text(&text),
+        false => text,
+    }
 }
 
 fn short(mut text: String) -> String {
@@ -158,8 +167,8 @@ fn told(error: &CredentialsError, wanted: &Wanted) -> String {
         };
         return format!(
             "found none in the environment (AWS_ACCESS_KEY_ID), {profile}, a web identity \
-             (AWS_WEB_IDENTITY_TOKEN_FILE), the container's endpoint (AWS_CONTAINER_CREDENTIALS_RELATIVE_URI), \
-             the instance (IMDS)"
+             (AWS_WEB_IDENTITY_TOKEN_FILE), the container's endpoint \
+             (AWS_CONTAINER_CREDENTIALS_RELATIVE_URI), the instance (IMDS)"
         );
     }
     let mut parts: Vec<String> = Vec::new();
@@ -239,6 +248,23 @@ mod tests {
         for text in ["", "soon", "1969-01-01T00:00:00Z", "1700000000"] {
             assert_eq!(end(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn secrets_are_hidden_and_reasons_are_not() {
+        let is = |text: &str, want| assert_eq!(hidden(text.to_owned()), want);
+        is(
+            "invalid full URI: http://me:pw@h/",
+            "invalid full URI: http://***@h/",
+        );
+        is(
+            "external process failed: token=abc",
+            "external process failed: token=***",
+        );
+        is(
+            "failed to load IMDS session token: refused",
+            "failed to load IMDS session token: refused",
+        );
     }
 
     #[test]

@@ -179,8 +179,8 @@ impl AwsClient {
         }
     }
 
-    /// What to do about a denial, in a sentence: who may not do what, and the statement that is missing. Asks STS who we are
-    /// where the service did not say.
+    /// What to do about a denial, in a sentence: who may not do what, and the statement that is missing.
+    /// Asks STS who we are where the service did not say.
     pub async fn explain(&self, failure: &Failure) -> String {
         let mut denial = Denial::read(&failure.message);
         if denial.caller.is_none() {
@@ -315,8 +315,8 @@ impl Inner {
         Ok(endpoint)
     }
 
-    /// Whether a second try may help: with the service's time, if the request was signed with one that was `ahead` of ours
-    /// by so much, or with other credentials than those that were `used`.
+    /// Whether a second try may help: with the service's time, if the request was signed with one that was
+    /// `ahead` of ours by so much, or with other credentials than those that were `used`.
     fn mend(&self, ready: &Ready, response: &Response, ahead: i64, used: &Kept) -> bool {
         let failure = Failure::of(response).filter(|failure| failure.class == Class::Credentials);
         let Some(failure) = failure else {
@@ -339,7 +339,8 @@ impl Inner {
     }
 }
 
-/// The `User-Agent` of Fluent Bit: `base`, and where it runs (`FLB_AWS_USER_AGENT`, else ECS by its metadata).
+/// The `User-Agent` of Fluent Bit: `base`, and where it runs (`FLB_AWS_USER_AGENT`, else ECS by its
+/// metadata).
 pub fn user_agent(base: &str, env: &dyn Fn(&str) -> Option<String>) -> String {
     let given = env("FLB_AWS_USER_AGENT").filter(|given| !given.is_empty() && given != "none");
     let place = given.or_else(|| env("ECS_CONTAINER_METADATA_URI_V4").map(|_| "ecs".to_owned()));

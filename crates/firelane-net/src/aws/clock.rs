@@ -23,8 +23,9 @@ impl Clock {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Compares the `Date` of an answer with the time `used` (as [`ahead`](Self::ahead) gave it) to sign its request. Returns
-    /// the difference of both clocks where the request was signed with a wrong time, and keeps it.
+    /// Compares the `Date` of an answer with the time `used` (as [`ahead`](Self::ahead) gave it) to sign
+    /// its request. Returns the difference of both clocks where the request was signed with a wrong time,
+    /// and keeps it.
     pub(super) fn set_by(&self, headers: &HeaderMap, used: i64) -> Option<i64> {
         let date = headers.get(header::DATE)?.to_str().ok()?;
         let ahead = ahead(date, SystemTime::now())?;

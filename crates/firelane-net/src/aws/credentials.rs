@@ -1,9 +1,10 @@
-//! Credentials: found by the official chain, shared by everybody in the process who wants the same ones, renewed ahead of
-//! their end.
+//! Credentials: found by the official chain, shared by everybody in the process who wants the same ones,
+//! renewed ahead of their end.
 //!
-//! Deliveries never wait for a renewal that is not needed yet: old credentials that still hold are given while one task
-//! fetches new ones. Those who must wait share one fetch. A failure is remembered for a moment, so that many chunks do not
-//! ask a server that is down, each for itself; a renewal on the side waits that moment too.
+//! Deliveries never wait for a renewal that is not needed yet: old credentials that still hold are given
+//! while one task fetches new ones. Those who must wait share one fetch. A failure is remembered for a
+//! moment, so that many chunks do not ask a server that is down, each for itself; a renewal on the side
+//! waits that moment too.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -18,8 +19,8 @@ use super::{AwsSettings, chain};
 const RENEW_AHEAD: Duration = Duration::from_secs(300);
 /// Credentials that end sooner are not given any more; an eighth of their life where that is shorter.
 const SPARE: Duration = Duration::from_secs(5);
-/// Fresh credentials that have ended already by our clock are kept for so long: the clock is wrong, or the service
-/// will say so.
+/// Fresh credentials that have ended already by our clock are kept for so long: the clock is wrong, or the
+/// service will say so.
 const TRUSTED: Duration = Duration::from_secs(120);
 /// How long a failure is remembered: a source is not asked again in that time.
 pub(super) const FAILURE_KEPT: Duration = Duration::from_secs(2);
@@ -385,8 +386,8 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_waits_for_a_renewal() {
-        // Scenario: the endpoint keeps a renewal waiting. Guarantees: the old ones are given at once, the endpoint is
-        // asked once, and the new ones come when they are there.
+        // Scenario: the endpoint keeps a renewal waiting. Guarantees: the old ones are given at once, the
+        // endpoint is asked once, and the new ones come when they are there.
         let (answers, asked) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
         let source = due(&answers, &asked).await;
         assert_eq!(given(&source, 50).await, ["old"]);
@@ -399,8 +400,8 @@ mod tests {
 
     #[tokio::test]
     async fn old_ones_serve_while_renewals_fail() {
-        // Scenario: the endpoint hangs up. Guarantees: the old ones are given, the endpoint is asked again when the
-        // failure is no longer fresh, and not before.
+        // Scenario: the endpoint hangs up. Guarantees: the old ones are given, the endpoint is asked again
+        // when the failure is no longer fresh, and not before.
         let (answers, asked) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
         answers.close();
         let source = due(&answers, &asked).await;

@@ -90,8 +90,8 @@ mod tests {
     fn the_sentence_of_iam_is_read() {
         let denial = Denial::read(
             "User: arn:aws:sts::123456789012:assumed-role/web-task/0f1e is not authorized to perform: \
-             logs:PutLogEvents on resource: arn:aws:logs:us-east-1:123456789012:log-group:app:log-stream:s because no \
-             identity-based policy allows the logs:PutLogEvents action",
+             logs:PutLogEvents on resource: \
+             arn:aws:logs:us-east-1:123456789012:log-group:app:log-stream:s because no identity-based policy allows the logs:PutLogEvents action",
         );
         assert_eq!(
             denial.help(),

@@ -89,7 +89,8 @@ impl Partition {
     }
 }
 
-/// Which variants of host names are asked for (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-endpoints.html>).
+/// Which variants of host names are asked for
+/// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-endpoints.html>).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Flags {
     /// `AWS_USE_FIPS_ENDPOINT`
@@ -109,8 +110,8 @@ impl Flags {
     }
 }
 
-/// `AWS_ENDPOINT_URL_<SERVICE>`, then `AWS_ENDPOINT_URL`, unless `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` is true
-/// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>).
+/// `AWS_ENDPOINT_URL_<SERVICE>`, then `AWS_ENDPOINT_URL`, unless `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` is
+/// true (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>).
 pub(super) fn endpoint_of_env(service: &str, env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
     let ignored = env("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
     if service.is_empty() || ignored.is_some_and(|on| on.eq_ignore_ascii_case("true")) {
@@ -149,7 +150,8 @@ pub struct EndpointError {
 }
 
 impl Endpoint {
-    /// The service's own host in `region`. China has no FIPS endpoint of S3: the name that comes out does not exist.
+    /// The service's own host in `region`. China has no FIPS endpoint of S3: the name that comes out does
+    /// not exist.
     pub fn of(prefix: &str, region: &str, fips: bool, dual_stack: bool) -> Self {
         let partition = Partition::of(region);
         // The plain names of Secrets Manager have addresses of both kinds.
@@ -239,8 +241,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The four names of a service in a region: plain, dual stack, FIPS, both; `*` stands for `.<region>.`. As the endpoint
-    /// rules of the AWS SDKs give them.
+    /// The four names of a service in a region: plain, dual stack, FIPS, both; `*` stands for `.<region>.`.
+    /// As the endpoint rules of the AWS SDKs give them.
     const NAMES: &[(&str, &str, [&str; 4])] = &[
         (
             "us-east-1",

@@ -174,83 +174,112 @@ fn unescaped(text: &str) -> String {
     text.replace("&amp;", "&")
 }
 
+/// What codes mean, whatever their status.
+const CODES: &[(Class, &[&str])] = &[
+    (
+        Class::Throttled,
+        &[
+            "ThrottlingException",
+            "Throttling",
+            "ThrottledException",
+            "RequestThrottled",
+            "RequestThrottledException",
+            "TooManyRequestsException",
+            "RequestLimitExceeded",
+            "EC2ThrottledException",
+            "TransactionInProgressException",
+            "LimitExceededException",
+            "BandwidthLimitExceeded",
+            "SlowDown",
+            "PriorRequestNotComplete",
+            "ProvisionedThroughputExceededException",
+            "KMSThrottlingException",
+        ],
+    ),
+    (
+        Class::Credentials,
+        &[
+            "ExpiredToken",
+            "ExpiredTokenException",
+            "InvalidToken",
+            "InvalidClientTokenId",
+            "UnrecognizedClientException",
+            "InvalidSignatureException",
+            "SignatureDoesNotMatch",
+            "InvalidSignature",
+            "IncompleteSignature",
+            "IncompleteSignatureException",
+            "RequestExpired",
+            "RequestTimeTooSkewed",
+            "AuthFailure",
+            "InvalidAccessKeyId",
+            "MissingAuthenticationToken",
+            "MissingAuthenticationTokenException",
+            "TokenRefreshRequired",
+        ],
+    ),
+    (
+        Class::Denied,
+        &[
+            "AccessDenied",
+            "AccessDeniedException",
+            "UnauthorizedOperation",
+            "AllAccessDisabled",
+            "KMSAccessDeniedException",
+            "KMSOptInRequired",
+            "NotAuthorized",
+            "OptInRequired",
+        ],
+    ),
+    // The last are keys that are switched off, or gone.
+    (
+        Class::Missing,
+        &[
+            "ResourceNotFoundException",
+            "NoSuchBucket",
+            "ResourceNotFound",
+            "ParameterNotFound",
+            "NoSuchKey",
+            "NoSuchUpload",
+            "KMSDisabledException",
+            "KMSInvalidStateException",
+            "KMSNotFoundException",
+            "KMS.DisabledException",
+            "KMS.KMSInvalidStateException",
+            "KMS.NotFoundException",
+        ],
+    ),
+    // Some services send these with a status of 400.
+    (
+        Class::Unavailable,
+        &[
+            "RequestTimeout",
+            "RequestTimeoutException",
+            "OperationAborted",
+            "OperationAbortedException",
+            "ResourceInUseException",
+            "IncompleteBody",
+            "InternalError",
+            "InternalFailure",
+            "InternalFailureException",
+            "InternalServerError",
+            "InternalServiceError",
+            "InternalServiceException",
+            "ServiceUnavailable",
+            "ServiceUnavailableException",
+        ],
+    ),
+];
+
 fn classify(status: u16, code: &str) -> Class {
-    match code {
-        "ThrottlingException"
-        | "Throttling"
-        | "ThrottledException"
-        | "RequestThrottled"
-        | "RequestThrottledException"
-        | "TooManyRequestsException"
-        | "RequestLimitExceeded"
-        | "EC2ThrottledException"
-        | "TransactionInProgressException"
-        | "LimitExceededException"
-        | "BandwidthLimitExceeded"
-        | "SlowDown"
-        | "PriorRequestNotComplete"
-        | "ProvisionedThroughputExceededException"
-        | "KMSThrottlingException" => Class::Throttled,
-        "ExpiredToken"
-        | "ExpiredTokenException"
-        | "InvalidToken"
-        | "InvalidClientTokenId"
-        | "UnrecognizedClientException"
-        | "InvalidSignatureException"
-        | "SignatureDoesNotMatch"
-        | "InvalidSignature"
-        | "IncompleteSignature"
-        | "IncompleteSignatureException"
-        | "RequestExpired"
-        | "RequestTimeTooSkewed"
-        | "AuthFailure"
-        | "InvalidAccessKeyId"
-        | "MissingAuthenticationToken"
-        | "MissingAuthenticationTokenException"
-        | "TokenRefreshRequired" => Class::Credentials,
-        "AccessDenied"
-        | "AccessDeniedException"
-        | "UnauthorizedOperation"
-        | "AllAccessDisabled"
-        | "KMSAccessDeniedException"
-        | "KMSOptInRequired"
-        | "NotAuthorized"
-        | "OptInRequired" => Class::Denied,
-        "ResourceNotFoundException"
-        | "NoSuchBucket"
-        | "ResourceNotFound"
-        | "ParameterNotFound"
-        | "NoSuchKey"
-        | "NoSuchUpload"
-        // A key that is switched off, or gone.
-        | "KMSDisabledException"
-        | "KMSInvalidStateException"
-        | "KMSNotFoundException"
-        | "KMS.DisabledException"
-        | "KMS.KMSInvalidStateException"
-        | "KMS.NotFoundException" => Class::Missing,
-        // With a status of 400 in some services.
-        "RequestTimeout"
-        | "RequestTimeoutException"
-        | "OperationAborted"
-        | "OperationAbortedException"
-        | "ResourceInUseException"
-        | "IncompleteBody"
-        | "InternalError"
-        | "InternalFailure"
-        | "InternalFailureException"
-        | "InternalServerError"
-        | "InternalServiceError"
-        | "InternalServiceException"
-        | "ServiceUnavailable"
-        | "ServiceUnavailableException" => Class::Unavailable,
-        _ => match status {
-            429 => Class::Throttled,
-            401 | 403 => Class::Denied,
-            408 | 409 => Class::Unavailable,
-            400..=499 => Class::Refused,
-            _ => Class::Unavailable,
-        },
+    let known = CODES.iter().find(|(_, codes)| codes.contains(&code));
+    match (known, status) {
+        (Some((class, _)), _) => *class,
+        (None, 429) => Class::Throttled,
+        (None, 401 | 403) => Class::Denied,
+        (None, 408 | 409) => Class::Unavailable,
+        (None, 400..=499) => Class::Refused,
+        (None, _) => Class::Unavailable,
     }
 }
 
@@ -429,7 +458,8 @@ mod tests {
             text in "(<Error>|<Code>|</Code>|<Message>|</Message>|&lt;|&|\\{|\\}|\"__type\":|\"\\PC*\"|#|:){0,12}",
         ) {
             for body in [body.as_slice(), text.as_bytes()] {
-                if let Some(failure) = Failure::read(status, [(name.as_str(), value.as_str())].into_iter(), body) {
+                let headers = [(name.as_str(), value.as_str())];
+                if let Some(failure) = Failure::read(status, headers.into_iter(), body) {
                     let shown = failure.to_string();
                     prop_assert!(shown.starts_with(&status.to_string()));
                 }

@@ -217,8 +217,8 @@ fn connect(place: &AwsEndpoint, limit: Duration) -> Result<HttpClient, String> {
     Ok(client.response_limit(ANSWER_MAX))
 }
 
-/// This machine, or what stands beside it (container and instance metadata): never behind a proxy, and their tokens are none
-/// of its business.
+/// This machine, or what stands beside it (container and instance metadata): never behind a proxy, and
+/// their tokens are none of its business.
 fn is_near(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     match bare.parse() {

@@ -1,7 +1,7 @@
 //! What configurations are made of: objects of S3, secrets of Secrets Manager, parameters of Systems Manager.
 //!
-//! The rules are those of the ECS agent: which form a reference may have, from which region it is fetched, and the words
-//! of the errors.
+//! The rules are those of the ECS agent: which form a reference may have, from which region it is fetched,
+//! and the words of the errors.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -200,7 +200,8 @@ impl Sources {
         id.value(&answer.body).map_err(|why| format!("{}: {why}", id.id))
     }
 
-    /// The values of parameters, decrypted, in the order of `texts` (names or ARNs): ten in a call, a call for each region.
+    /// The values of parameters, decrypted, in the order of `texts` (names or ARNs): ten in a call, a call
+    /// for each region.
     ///
     /// # Errors
     /// As the ECS agent words them: all that are missing, by name.

@@ -131,10 +131,10 @@ pub(crate) fn assumed(call: &str, id: &str) -> Answer {
         200,
         format!(
             "<{call}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{call}Result><AssumedRoleUser>\
-             <AssumedRoleId>AROA:s</AssumedRoleId><Arn>arn:aws:sts::123456789012:assumed-role/r/s</Arn></AssumedRoleUser>\
-             <Credentials><AccessKeyId>{id}</AccessKeyId><SecretAccessKey>secret-of-{id}</SecretAccessKey>\
-             <SessionToken>token-of-{id}</SessionToken><Expiration>{end}</Expiration></Credentials></{call}Result>\
-             </{call}Response>"
+             <AssumedRoleId>AROA:s</AssumedRoleId><Arn>arn:aws:sts::123456789012:assumed-role/r/s</Arn>\
+             </AssumedRoleUser><Credentials><AccessKeyId>{id}</AccessKeyId>\
+             <SecretAccessKey>secret-of-{id}</SecretAccessKey><SessionToken>token-of-{id}</SessionToken>\
+             <Expiration>{end}</Expiration></Credentials></{call}Result></{call}Response>"
         ),
     )
     .header("Content-Type", "text/xml")
