@@ -1,5 +1,6 @@
-//! Calls AWS as the environment and the arguments say, and prints what came of it, a line each: `ok …` or `error …`.
-//! The tests of `aws` start it: what depends on the environment of a process needs a process of its own.
+//! Calls AWS as the environment and the arguments say, and prints what came of it, a line each: `ok …` or
+//! `error …`. The tests of `aws` start it: what depends on the environment of a process needs a process of
+//! its own.
 //!
 //! ```text
 //! aws-call [SETTING=VALUE ...] call [COUNT]          COUNT calls of CloudWatch Logs at the same time

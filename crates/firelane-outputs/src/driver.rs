@@ -13,7 +13,7 @@ use firelane_core::{
     BoxFuture, Cause, CauseKind, Chunk, DeliverCx, GroupBy, HttpOutput, HttpRequest, HttpResponse, Judgement,
     Limits, Order, Outcome, Output, Uncovered,
 };
-use firelane_net::aws::{AwsClient, AwsError, Class, Failure};
+use firelane_net::aws::{AwsClient, AwsError, BodyHash, Class, Failure};
 use firelane_net::{HeaderName, HeaderValue, HttpClient, HttpError, Method, Request, Response};
 use firelane_record::set::RecordSet;
 use tracing::debug;
@@ -60,13 +60,21 @@ impl<T: HttpOutput> Http<T> {
 
     async fn send_all(&self, chunk: Chunk, cx: DeliverCx) -> Outcome {
         let output = self.output.clone();
-        let Some(requests) = cx.encode(&chunk, move |chunk| output.encode(chunk)).await else {
+        let signed = matches!(self.sender, Sender::Signed(_));
+        // The hash is made beside the body, while that is in the processor's cache.
+        let encode = move |chunk: &Chunk| {
+            let requests = output.encode(chunk);
+            let hash = |request: &HttpRequest| signed.then(|| BodyHash::of(&request.body));
+            let hashes: Vec<_> = requests.iter().map(hash).collect();
+            (requests, hashes)
+        };
+        let Some((requests, hashes)) = cx.encode(&chunk, encode).await else {
             return Outcome::retry(Cause::new(CauseKind::Panic, "the encoder panicked"));
         };
         let mut tally = Tally::new(&requests, chunk.records(), self.output.limits().order);
         tally.refuse_uncovered(|records| self.output.uncovered(&chunk, records));
-        for request in requests {
-            let judgement = match self.send(&request, &cx).await {
+        for (request, hash) in requests.into_iter().zip(hashes) {
+            let judgement = match self.send(&request, hash, &cx).await {
                 Ok(judgement) => judgement,
                 Err(cause) => Judgement::Unavailable(cause),
             };
@@ -77,8 +85,13 @@ impl<T: HttpOutput> Http<T> {
         tally.outcome()
     }
 
-    async fn send(&self, request: &HttpRequest, cx: &DeliverCx) -> Result<Judgement, Cause> {
-        let sending = self.sender.send(message(request));
+    async fn send(
+        &self,
+        request: &HttpRequest,
+        hash: Option<BodyHash>,
+        cx: &DeliverCx,
+    ) -> Result<Judgement, Cause> {
+        let sending = self.sender.send(message(request), hash);
         let answer = match self.request_timeout {
             None => sending.await?,
             Some(limit) => match tokio::time::timeout(limit, sending).await {
@@ -126,10 +139,14 @@ impl<T: HttpOutput> Http<T> {
 }
 
 impl Sender {
-    async fn send(&self, request: Request) -> Result<Response, Cause> {
-        match self {
-            Self::Plain(client) => client.send(request).await.map_err(|error| cause(&error)),
-            Self::Signed(client) => client.send(request).await.map_err(|error| aws_cause(&error)),
+    async fn send(&self, request: Request, hash: Option<BodyHash>) -> Result<Response, Cause> {
+        match (self, hash) {
+            (Self::Plain(client), _) => client.send(request).await.map_err(|error| cause(&error)),
+            (Self::Signed(client), None) => client.send(request).await.map_err(|error| aws_cause(&error)),
+            (Self::Signed(client), Some(hash)) => {
+                let answer = client.send_hashed(request, hash).await;
+                answer.map_err(|error| aws_cause(&error))
+            }
         }
     }
 

@@ -26,7 +26,7 @@ mod sign;
 mod sources;
 mod xml;
 
-pub use client::{AwsClient, AwsError, AwsSettings, user_agent};
+pub use client::{AwsClient, AwsError, AwsSettings, BodyHash, user_agent};
 pub use endpoint::{Endpoint as AwsEndpoint, EndpointError, Partition};
 pub use failure::{Class, Failure};
 pub use service::Service;

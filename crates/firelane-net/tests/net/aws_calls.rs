@@ -170,7 +170,8 @@ async fn other_services_and_headers_are_signed() {
 
 #[tokio::test]
 async fn expired_credentials_are_fetched_anew_once() {
-    // Scenario: the service finds the token expired, once. Guarantees: the caller sees the success of the second try.
+    // Scenario: the service finds the token expired, once. Guarantees: the caller sees the success of the
+    // second try.
     let count = Arc::new(AtomicUsize::new(0));
     let given = count.clone();
     let keys =
@@ -277,8 +278,8 @@ pub(crate) fn signed_at(seen: &Seen) -> i64 {
 
 #[tokio::test]
 async fn a_clock_that_is_off_is_corrected() {
-    // Scenario: the service's clock is ten minutes ahead of ours, or behind, or years. Guarantees: the second try
-    // succeeds, the next requests at once; the credentials are not fetched again.
+    // Scenario: the service's clock is ten minutes ahead of ours, or behind, or years. Guarantees: the
+    // second try succeeds, the next requests at once; the credentials are not fetched again.
     for ahead in [600, -600, 900_000_000] {
         let keys = keys().await;
         let service = Mock::new(move |_, seen: &Seen| {
@@ -303,8 +304,8 @@ async fn a_clock_that_is_off_is_corrected() {
 
 #[tokio::test]
 async fn a_clock_that_is_behind_has_kept_expired_credentials() {
-    // Scenario: our clock is behind, so the credentials seem to hold; the service says that they have expired.
-    // Guarantees: time and credentials are mended in the same second try.
+    // Scenario: our clock is behind, so the credentials seem to hold; the service says that they have
+    // expired. Guarantees: time and credentials are mended in the same second try.
     let keys = Mock::new(|at, _| credentials(&format!("AK{at}"), 3600)).await;
     let service = Mock::new(|_, seen: &Seen| match seen.scope()[0].as_str() {
         "AK0" => Answer::new(400, r#"{"__type":"ExpiredTokenException"}"#).dated(7200),
@@ -319,9 +320,9 @@ async fn a_clock_that_is_behind_has_kept_expired_credentials() {
 #[tokio::test]
 async fn a_denial_is_explained() {
     let keys = keys().await;
-    let message = "User: arn:aws:sts::1:assumed-role/web/0f is not authorized to perform: logs:PutLogEvents on \
-                   resource: arn:aws:logs:eu-west-1:1:log-group:app because no identity-based policy allows the \
-                   logs:PutLogEvents action";
+    let message = "User: arn:aws:sts::1:assumed-role/web/0f is not authorized to perform: \
+                   logs:PutLogEvents on resource: arn:aws:logs:eu-west-1:1:log-group:app because no \
+                   identity-based policy allows the logs:PutLogEvents action";
     let body = format!(r#"{{"__type":"AccessDeniedException","Message":"{message}"}}"#);
     let service = Mock::new(move |_, _| Answer::new(400, body.clone())).await;
     let client = client(Service::LOGS, &keys, &service);

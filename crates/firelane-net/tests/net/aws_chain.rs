@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::aws_mock::{Answer, Mock, PATIENCE, Seen, assumed, aws_call, credentials, xml_error};
 use crate::aws_sigv4::Verifier;
+use crate::certs::Certs;
 
 /// A service that says whose keys signed a request, where and with which token, if the signature is right.
 pub(crate) async fn service() -> Mock {
@@ -144,7 +145,7 @@ async fn profiles() {
         other.call(&["profile=default"]).await,
         "ok 200 AKDEF us-east-1 none"
     );
-    // Not there, or broken: by name, and nothing else is taken in its place.
+    // Not there, or broken: by name.
     let missing = env.call(&["profile=nobody"]).await;
     assert!(
         missing.starts_with("error no AWS credentials: ") && missing.contains("nobody"),
@@ -244,12 +245,18 @@ async fn the_container_endpoint() {
         )),
         "{refused}"
     );
-    let broken = Env(env.0.clone()).with(full, &format!("{}/broken", keys.url()));
+    // A source that fails ends the search: a task does not take the role of its instance.
+    let instance = instance().await;
+    let broken = Env(env.0.clone())
+        .with(full, &format!("{}/broken", keys.url()))
+        .without("AWS_EC2_METADATA_DISABLED")
+        .with("AWS_EC2_METADATA_SERVICE_ENDPOINT", &instance.url());
     let broken = broken.call(&[]).await;
     assert!(
         broken.contains(&format!("{place} 500 InternalServerError")),
         "{broken}"
     );
+    assert_eq!(instance.count(), 0);
     // Hosts that credentials are never asked of without TLS.
     let foreign = env.with(full, "http://192.0.2.1/creds").call(&[]).await;
     assert!(foreign.contains("192.0.2.1"), "{foreign}");
@@ -393,8 +400,8 @@ async fn a_role_around_the_chain() {
             false => xml_error(
                 403,
                 "AccessDenied",
-                "User: arn:aws:sts::1:assumed-role/task/s is not authorized to perform: sts:AssumeRole on resource: \
-                 arn:aws:iam::2:role/logs",
+                "User: arn:aws:sts::1:assumed-role/task/s is not authorized to perform: sts:AssumeRole on \
+                 resource: arn:aws:iam::2:role/logs",
             ),
         }
     })
@@ -421,6 +428,41 @@ async fn a_role_around_the_chain() {
     let env = env.with("AWS_ENDPOINT_URL_STS", &sts.url());
     let said = env.call(&[role, "external_id=the-id"]).await;
     assert_eq!(said, "ok 200 AKROLE eu-west-1 token-of-AKROLE");
+}
+
+#[tokio::test]
+async fn endpoints_with_tls() {
+    // Scenario: endpoints with certificates of an own authority, which SSL_CERT_FILE names. A text without
+    // a scheme means TLS.
+    let certs = Certs::new(&["localhost"]);
+    let sts = Mock::tls(&certs.server(), |_, _| assumed("AssumeRole", "AKROLE")).await;
+    let logs = Mock::tls(&certs.server(), |_, seen| {
+        Answer::new(200, seen.scope()[0].clone())
+    })
+    .await;
+    let authority = certs.path("ca.pem");
+    let env = Env(Vec::new())
+        .keys("AKENV")
+        .with("AWS_REGION", "eu-west-1")
+        .with("AWS_EC2_METADATA_DISABLED", "true")
+        .with("SSL_CERT_FILE", authority.to_str().unwrap());
+    let logs_at = format!("localhost:{}", logs.port);
+    let said = env.call(&[&format!("endpoint={logs_at}")]).await;
+    assert_eq!(said, "ok 200 AKENV");
+    assert_eq!(logs.seen()[0].header("host"), Some(logs_at.as_str()));
+    let role = "role_arn=arn:aws:iam::2:role/logs";
+    let (endpoint, sts_endpoint) = (
+        format!("endpoint=https://{logs_at}"),
+        format!("sts_endpoint=https://localhost:{}/", sts.port),
+    );
+    let said = env.call(&[role, &endpoint, &sts_endpoint]).await;
+    assert_eq!(said, "ok 200 AKROLE");
+    let strangers = env.without("SSL_CERT_FILE");
+    let said = strangers.call(&[&endpoint]).await;
+    assert!(
+        said.starts_with("error ") && said.contains("certificate"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
@@ -471,7 +513,8 @@ async fn the_region_of_the_task() {
 
 #[tokio::test]
 async fn many_wait_for_one_search_for_the_region() {
-    // Scenario: the task's metadata do not answer. Guarantees: ten callers hear of it together, not one after the other.
+    // Scenario: the task's metadata do not answer. Guarantees: ten callers hear of it together, not one
+    // after the other.
     let task = Mock::new(|_, _| Answer::never()).await;
     let env = [
         ("ECS_CONTAINER_METADATA_URI_V4", task.url()),

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_smithy_types::date_time::{DateTime, Format};
+use firelane_net::{ListenAddr, Listener, NetConfig, ServerTls, Stream, TlsConfig};
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use tokio::task::JoinHandle;
 
@@ -131,10 +131,10 @@ pub(crate) fn assumed(call: &str, id: &str) -> Answer {
         200,
         format!(
             "<{call}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{call}Result><AssumedRoleUser>\
-             <AssumedRoleId>AROA:s</AssumedRoleId><Arn>arn:aws:sts::123456789012:assumed-role/r/s</Arn></AssumedRoleUser>\
-             <Credentials><AccessKeyId>{id}</AccessKeyId><SecretAccessKey>secret-of-{id}</SecretAccessKey>\
-             <SessionToken>token-of-{id}</SessionToken><Expiration>{end}</Expiration></Credentials></{call}Result>\
-             </{call}Response>"
+             <AssumedRoleId>AROA:s</AssumedRoleId><Arn>arn:aws:sts::123456789012:assumed-role/r/s</Arn>\
+             </AssumedRoleUser><Credentials><AccessKeyId>{id}</AccessKeyId>\
+             <SecretAccessKey>secret-of-{id}</SecretAccessKey><SessionToken>token-of-{id}</SessionToken>\
+             <Expiration>{end}</Expiration></Credentials></{call}Result></{call}Response>"
         ),
     )
     .header("Content-Type", "text/xml")
@@ -169,15 +169,39 @@ impl Mock {
         place: &str,
         answer: impl Fn(usize, &Seen) -> Answer + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind(place).await.unwrap();
+        Self::listen(place, None, answer).await
+    }
+
+    /// With the certificate of `server`.
+    pub(crate) async fn tls(
+        server: &TlsConfig,
+        answer: impl Fn(usize, &Seen) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        Self::listen("127.0.0.1:0", Some(ServerTls::build(server).unwrap()), answer).await
+    }
+
+    async fn listen(
+        place: &str,
+        tls: Option<ServerTls>,
+        answer: impl Fn(usize, &Seen) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let (host, port) = place.rsplit_once(':').unwrap();
+        let place = ListenAddr::tcp(host, port.parse().unwrap());
+        let listener = Listener::bind(place, tls, &NetConfig::default()).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (log, answer) = (seen.clone(), Arc::new(answer));
         let task = tokio::spawn(async move {
             // Connections end with the set.
             let mut connections = tokio::task::JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(serve(stream, log.clone(), answer.clone()));
+            loop {
+                let incoming = listener.accept().await;
+                let (log, answer) = (log.clone(), answer.clone());
+                connections.spawn(async move {
+                    if let Ok((stream, _)) = incoming.establish().await {
+                        serve(stream, log, answer).await;
+                    }
+                });
             }
         });
         Self { port, seen, task }
@@ -196,11 +220,7 @@ impl Mock {
     }
 }
 
-async fn serve(
-    mut stream: TcpStream,
-    log: Arc<Mutex<Vec<Seen>>>,
-    answer: Arc<impl Fn(usize, &Seen) -> Answer>,
-) {
+async fn serve(mut stream: Stream, log: Arc<Mutex<Vec<Seen>>>, answer: Arc<impl Fn(usize, &Seen) -> Answer>) {
     loop {
         let bytes = request(&mut stream).await;
         let Some(seen) = Seen::read(&bytes) else { return };
@@ -225,7 +245,7 @@ async fn serve(
         text.push_str("\r\n");
         let mut bytes = text.into_bytes();
         bytes.extend(&answer.body);
-        if stream.write_all(&bytes).await.is_err() {
+        if stream.write_all(&bytes).await.is_err() || stream.flush().await.is_err() {
             return;
         }
     }

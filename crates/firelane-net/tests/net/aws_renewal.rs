@@ -29,7 +29,8 @@ async fn many_callers_share_a_fetch() {
 
 #[tokio::test]
 async fn calls_go_on_over_many_renewals() {
-    // Scenario: keys of four seconds. Guarantees: every call succeeds, none is signed with keys that have ended.
+    // Scenario: keys of four seconds. Guarantees: every call succeeds, none is signed with keys that have
+    // ended.
     let keys = Mock::new(|at, _| credentials(&format!("AK{at}"), 4)).await;
     let service = service().await;
     let client = client(Service::LOGS, &keys, &service);
@@ -80,8 +81,8 @@ async fn a_failing_endpoint_is_asked_seldom() {
 
 #[tokio::test]
 async fn a_stuck_endpoint_costs_a_deadline() {
-    // Scenario: the endpoint takes the connection and says nothing. Guarantees: all who wait hear of it at the
-    // deadline, together, with the name of the one who said nothing.
+    // Scenario: the endpoint takes the connection and says nothing. Guarantees: all who wait hear of it at
+    // the deadline, together, with the name of the one who said nothing.
     let keys = Mock::new(|_, _| Answer::never()).await;
     let service = service().await;
     let client = client(Service::LOGS, &keys, &service);

@@ -90,7 +90,8 @@ impl Verifier {
         .join("\n"))
     }
 
-    /// S3 encodes the key once and leaves it as it is; the others normalise the path and encode what was sent.
+    /// S3 encodes the key once and leaves it as it is; the others normalise the path and encode what was
+    /// sent.
     fn path(&self, sent: &str) -> String {
         if self.service == "s3" {
             return encoded(&decoded(sent), "/");
