@@ -260,8 +260,8 @@ fn a_kill_in_the_middle_of_an_upload_costs_nothing() {
 
 /// Scenario: SIGKILL at random moments after the first request, some times in a row, under clients that want
 /// acks and an S3 that is slow and refuses every ninth request.
-/// Guarantees: what was acknowledged is there. What is there twice was under way, sent twice by its client, or
-/// answered within the last commit interval before a kill: far less than what was sent.
+/// Guarantees: what was acknowledged is there. What is there twice was under way, sent twice by its client,
+/// or answered within the last commit interval before a kill: far less than what was sent.
 #[test]
 fn kills_at_any_moment_lose_nothing() {
     let times = if soak() { 40 } else { 5 };
