@@ -202,6 +202,46 @@ proptest! {
     }
 }
 
+/// Guarantees: of many open batches the largest that may go, or that of one group, is closed, and no other;
+/// claims say when their batches were opened.
+#[test]
+fn single_batches_are_closed() {
+    let run = |tag, count: i64| Run {
+        tag,
+        routes: 1,
+        times: (0..count).collect(),
+    };
+    let world = world(&[run(0, 2), run(1, 9), run(2, 5)]);
+    let mut batcher = Batcher::new(Limits::default());
+    let (mut frames, mut closed) = (Vec::new(), Vec::new());
+    world
+        .partition
+        .read(RouteId(0), usize::MAX, 1, &mut frames, |_| {});
+    for (now, frame) in (7..).zip(&frames) {
+        batcher.offer(0, frame, &Grouping::Tag, now, &mut closed);
+    }
+    let key = |tag: &str| GroupKey::Tag(Tag::new(tag).unwrap());
+    batcher.close_group(&key("d"), &mut closed);
+    assert!(closed.is_empty() && batcher.is_open(&key("b")));
+    batcher.close_largest(|tag| *tag != key("b"), &mut closed);
+    batcher.close_largest(|_| true, &mut closed);
+    batcher.close_group(&key("a"), &mut closed);
+    batcher.close_largest(|_| true, &mut closed);
+    let got: Vec<_> = closed
+        .iter()
+        .map(|claim| (claim.key().clone(), claim.records(), claim.opened()))
+        .collect();
+    assert_eq!(got, [(key("c"), 5, 9), (key("b"), 9, 8), (key("a"), 2, 7)]);
+    assert!(!batcher.is_open(&key("b")) && batcher.bytes() == 0);
+    let mut cursor = Cursor::new();
+    for claim in closed {
+        claim.settle(|part| {
+            let (from, to) = part.range();
+            cursor.settle(&world.partition, part.frame(), from, to);
+        });
+    }
+}
+
 #[test]
 fn a_route_is_woken_once_its_threshold_is_reached() {
     let world = world(&[]);

@@ -287,7 +287,7 @@ impl Route {
     }
 
     /// Whether the output collects for longer than a flush: it has many open batches, large and small ones.
-    fn is_patient(&self) -> bool {
+    pub(super) fn is_patient(&self) -> bool {
         self.batcher.limits().linger.is_some()
     }
 

@@ -214,7 +214,9 @@ impl Route {
             return usize::MAX;
         }
         // What is held cannot leave memory: no input's limit may be full of it.
-        let part = self.pipeline.budget.smallest_limit() / 4 / self.pipeline.routes.len().max(1);
+        // Who collects for long has use for more, but below half of a limit, from where on it must hurry.
+        let eighths = if self.is_patient() { 3 } else { 2 };
+        let part = self.pipeline.budget.smallest_limit() / 8 * eighths / self.pipeline.routes.len().max(1);
         let bytes = bytes.min(part.max(WINDOW_MIN));
         let limit = match self.pipeline.backlog() == Some(index) {
             true => bytes.min(backlog.max(self.batcher.limits().bytes_max)),

@@ -86,7 +86,7 @@ impl Shape {
     /// What 1024 bytes in the log become, probably.
     fn guess(coding: Option<Coding>, is_bare: bool) -> u64 {
         let lines = if is_bare { 512 } else { 1024 };
-        if coding.is_some() { lines / 8 } else { lines }
+        if coding.is_some() { lines / 4 } else { lines }
     }
 
     /// Whether objects may have several parts.
@@ -270,7 +270,7 @@ impl S3 {
         let next = if seen < known {
             seen
         } else {
-            known + (seen - known) / 16
+            known + (seen - known) / 4
         };
         self.ratio.store(next, Ordering::Relaxed);
     }

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -101,8 +102,12 @@ impl Store {
         let path = folder.join(name);
         let (file, length) = write_whole(&path, &live)?;
         for left in left {
-            // One that stays is taken up once more, and found finished.
-            if let Err(error) = fs::remove_file(&left.path) {
+            // What is damaged is kept for people. One that stays is taken up once more, and found finished.
+            let gone = match left.is_torn {
+                true => fs::rename(&left.path, left.path.with_extension("bad")),
+                false => fs::remove_file(&left.path),
+            };
+            if let Err(error) = gone {
                 warn!(target: "output", file = %left.path.display(), %error, "an old journal of uploads cannot be removed");
             }
         }
@@ -265,6 +270,7 @@ fn write_whole(path: &Path, live: &BTreeMap<u64, Upload>) -> Result<(File, u64),
 struct Leftover {
     path: PathBuf,
     uploads: BTreeMap<u64, Upload>,
+    is_torn: bool,
     _lock: File,
 }
 
@@ -295,18 +301,27 @@ fn leftover(path: &Path) -> io::Result<Option<Leftover>> {
         Err(TryLockError::WouldBlock) => return Ok(None),
         Err(TryLockError::Error(error)) => return Err(error),
     }
-    if file.metadata()?.len() > JOURNAL_MAX {
+    let metadata = file.metadata()?;
+    if fs::metadata(path)?.ino() != metadata.ino() {
+        // Somebody who lives has put another one in its place.
+        return Ok(None);
+    }
+    if metadata.len() > JOURNAL_MAX {
         return Err(io::Error::other(format!("it is larger than {JOURNAL_MAX} bytes")));
     }
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
+    if bytes.len() >= MAGIC.len() && !bytes.starts_with(MAGIC) {
+        return Err(io::Error::other("it is of another version, or no journal"));
+    }
     let replayed = replay(&bytes);
     if replayed.torn > 0 {
-        warn!(target: "output", file = %path.display(), bytes = replayed.torn, "the end of a journal of uploads is not whole, what stands there counts for nothing");
+        warn!(target: "output", file = %path.display(), bytes = replayed.torn, "a journal of uploads is not whole: what stands behind that place counts for nothing; it is kept as `.bad`");
     }
     Ok(Some(Leftover {
         path: path.to_path_buf(),
         uploads: replayed.uploads,
+        is_torn: replayed.torn > 0,
         _lock: file,
     }))
 }
@@ -426,6 +441,25 @@ mod tests {
         store.end(left[0].0).unwrap();
         drop(store);
         assert_eq!(journals(folder.path()), 0, "nothing is left of it");
+    }
+
+    #[test]
+    fn what_is_no_whole_journal_is_kept_for_people() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(folder.path()).unwrap();
+        let a = store.begin(upload("a")).unwrap();
+        store.part(a, part(1)).unwrap();
+        kill(store);
+        let path = folder.path().join("uploads-killed.journal");
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, [&whole[..], b"half"].concat()).unwrap();
+        let later = folder.path().join("uploads-later.journal");
+        fs::write(&later, "FLS3UP9\n...").unwrap();
+        let (store, left) = Store::open(folder.path()).unwrap();
+        assert_eq!(left.values().next().unwrap().parts, [part(1)]);
+        assert!(!path.exists() && folder.path().join("uploads-killed.bad").exists());
+        assert!(later.exists(), "a later version may know it");
+        drop(store);
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! Output `s3` against a model of S3: objects are whole, every record stands in one of them once, whatever
 //! fails and whoever is killed; memory and disk are bounded.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use firelane_testkit::forward::{message, numbered};
+use firelane_testkit::forward::{message, numbered, record};
 use firelane_testkit::{AckClient, Fault, Forward, Op, Router, RouterBuilder, S3, until};
 
 use crate::faults::{Dice, soak};
@@ -127,6 +129,51 @@ fn objects_are_made_of_parts() {
     );
 }
 
+/// Guarantees: an object whose parts were compressed one by one is one gzip stream of lines for any reader.
+#[test]
+fn a_compressed_object_is_one_stream() {
+    let s3 = S3::start();
+    let more = "    compression gzip\n    total_file_size 30M\n    s3_key_format /$TAG.gz\n";
+    let router = builder().start(&conf(&s3, "", more));
+    let mut client = Forward::unix(&router.path("in.sock")).unwrap();
+    let mut seed = 1_u64;
+    let mut noise = || -> String {
+        let digits = (0..63).map(|_| {
+            // Knuth, MMIX: digits that gzip can halve and no more.
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            format!("{seed:016x}")
+        });
+        digits.collect()
+    };
+    const RECORDS: u64 = 26_000;
+    for sequence in numbers("app", RECORDS) {
+        let record = record(&[("seq", &sequence), ("log", &noise())]);
+        client.send(&message("app", record), PATIENCE).unwrap();
+    }
+    parts_done(&s3, 1);
+    let ended = router.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    ended.ledgers().all_delivered("s3.0", RECORDS);
+    let mut there = BTreeSet::new();
+    for (path, object) in s3.objects() {
+        assert_eq!(object.headers["content-encoding"], "gzip");
+        let mut text = String::new();
+        let mut gzip = flate2::read::MultiGzDecoder::new(&object.body[..]);
+        gzip.read_to_string(&mut text)
+            .unwrap_or_else(|error| panic!("{path}: {error}"));
+        for line in text.lines() {
+            let (_, rest) = line.split_once("\"seq\":\"").unwrap();
+            let fresh = there.insert(rest[..11].to_owned());
+            assert!(fresh && line.ends_with("\"}"), "{path}: {line}");
+        }
+    }
+    assert_eq!(there, numbers("app", RECORDS).collect());
+    let parts = s3.objects().values().map(|object| object.parts).max();
+    assert!(parts >= Some(2), "{parts:?} parts");
+}
+
 /// Scenario: a part goes out at once, one more record comes much later.
 /// Guarantees: the object is finished `upload_timeout` after its first record, with both.
 #[test]
@@ -213,8 +260,8 @@ fn a_kill_in_the_middle_of_an_upload_costs_nothing() {
 
 /// Scenario: SIGKILL at random moments after the first request, some times in a row, under clients that want
 /// acks and an S3 that is slow and refuses every ninth request.
-/// Guarantees: what was acknowledged is there. What is there twice was under way, sent twice by its client, or
-/// answered within the last commit interval before a kill: far less than what was sent.
+/// Guarantees: what was acknowledged is there. What is there twice was under way, sent twice by its client,
+/// or answered within the last commit interval before a kill: far less than what was sent.
 #[test]
 fn kills_at_any_moment_lose_nothing() {
     let times = if soak() { 40 } else { 5 };
