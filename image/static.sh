@@ -10,7 +10,7 @@ folder=${CARGO_TARGET_DIR:-$PWD/target}/static
 # With `--target` these flags do not reach build scripts and macros, which the compiler has to load.
 export RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static"
 cargo rustc --locked --profile "$profile" --target "$target" --target-dir "$folder" -p firelane --bin firelane -- \
-    -C link-arg=-Wl,-z,pack-relative-relocs >&2
+    -C link-arg=-Wl,-z,pack-relative-relocs -C link-arg=-Wl,--icf=all >&2
 binary=$folder/$target/$profile/firelane
 if readelf --program-headers --dynamic "$binary" | grep -E 'INTERP|NEEDED' >&2; then
     echo "$binary is not static: it asks for a loader or a library" >&2

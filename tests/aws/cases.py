@@ -254,6 +254,7 @@ class Started(Side):
     def start(self):
         self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
 
+    def started(self):
         def answers():
             check(self.process.poll() is None, "the AWS side ended with %s" % self.process.poll())
             try:
@@ -300,14 +301,14 @@ class Local(Started):
         self.stop()
         subprocess.run(["rm", "-rf", self.folder], check=False)
 
-    def logs(self, *selection):
+    def printed(self, *selection):
         """Lines of `firelane logs`: texts."""
         done = subprocess.run([self.binary, "logs", "--data", self.folder, "--format", "json", *selection],
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True)
         return [json.loads(line)["text"] for line in done.stdout.splitlines()]
 
     def hose(self, name):
-        return [text.encode() for text in self.logs("--delivery-stream", name)]
+        return [text.encode() for text in self.printed("--delivery-stream", name)]
 
     def faults(self, *faults):
         """Puts other faults in: (service, fault, percent)."""
@@ -380,14 +381,14 @@ def local(binary):
         delivered(side, tuple(OUTPUTS))
         # The same as `firelane logs` reads it.
         for tag in TAGS:
-            texts = side.logs("--group", "c", "--stream", "from-" + tag)
+            texts = side.printed("--group", "c", "--stream", "from-" + tag)
             check([parsed(json.loads(text)["log"]) for text in texts] == [(tag[-1], n) for n in range(RECORDS // 2)],
                   "firelane logs --group: %d of %s, or another order" % (len(texts), tag))
         once("firelane logs --kinesis-stream", [parsed(json.loads(text)["log"]) for text in
-                                                side.logs("--kinesis-stream", "c")], ordered=False)
-        once("firelane logs --bucket", [parsed(json.loads(text)["log"]) for text in side.logs("--bucket", "objects")],
+                                                side.printed("--kinesis-stream", "c")], ordered=False)
+        once("firelane logs --bucket", [parsed(json.loads(text)["log"]) for text in side.printed("--bucket", "objects")],
              ordered=False)
-        found = side.logs("--group", "c", "--grep", "seq=00012345 of a")
+        found = side.printed("--group", "c", "--grep", "seq=00012345 of a")
         check(len(found) == 1, "--grep found %d" % len(found))
 
 
