@@ -32,8 +32,8 @@ OUTPUTS = {
     "cloudwatch": "Log_Group_Name go-$(tag)\nLog_Stream_Name s\nLog_Key log\nAuto_Create_Group true",
     "kinesis_firehose": "Delivery_Stream c",
     "firehose": "Delivery_Stream go\nData_Keys log,seq\nTime_Key at",
-    "kinesis_streams": "Stream c\nWorkers 1",
-    "kinesis": "Stream go\nPartition_Key container_id\nAggregation true\nAppend_Newline true\nWorkers 1",
+    "kinesis_streams": "Stream c",
+    "kinesis": "Stream go\nPartition_Key container_id\nAggregation true\nAppend_Newline true",
     "s3": "Bucket objects\nUse_Put_Object On\nTotal_File_Size 2M\nCompression gzip\nUpload_Timeout 5s\n"
           "S3_Key_Format /$TAG/%Y/%m/%d/$UUID.gz\nStore_Dir {dir}/s3",
     "s3-parts": "Name s3\nBucket parts\nTotal_File_Size 12M\nUpload_Timeout 20s\n"
