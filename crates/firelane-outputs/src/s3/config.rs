@@ -59,10 +59,14 @@ pub(super) struct Config {
     store_dir: Option<PathBuf>,
     /// Has no effect: use `storage.total_limit_size`.
     store_dir_limit_size: Option<ByteSize>,
-    /// `gzip`, `zstd` or `snappy` (one raw block: each chunk is an object of its own).
+    /// `gzip`, `zstd` or `snappy` (one raw block: each chunk is an object of its own). With `format parquet` it
+    /// is that of the columns, and there is no `Content-Encoding`. `parquet` is an old spelling of
+    /// `format parquet`.
     compression: Option<String>,
-    /// `json_lines` (also written `json`): an object and a newline each. `arrow` and `parquet` are not built
-    /// in.
+    /// `json_lines` (also written `json`): an object and a newline each. `parquet`, in builds with the feature
+    /// `parquet` and with `use_put_object on`: each chunk, of 64 MiB of records at most, is a file of its own
+    /// with a column for each key. A column is bool, int64, double or text, as its values in this file are;
+    /// maps, arrays and what differs in type become JSON text. `arrow` is not supported.
     format: Option<String>,
     /// Key of the date; `false` leaves it out. Default `date`.
     json_date_key: Option<String>,
@@ -148,17 +152,21 @@ impl OutputConfig for Config {
         let mut note = |error: Diagnostic| errors.push(error);
         let name = self.bucket_name(cx).map_err(&mut note);
         let coding = self.coding(cx).map_err(&mut note);
-        let json = self.format(cx).map_err(&mut note);
+        let format = self.format(cx).map_err(&mut note);
         let keys = self.keys(cx).map_err(&mut note);
-        let shape = self.shape(cx, coding.ok().flatten()).map_err(&mut note);
-        let headers = self.headers(cx, coding.ok().flatten());
+        let content = Content {
+            format: format.unwrap_or(Format::Lines),
+            coding: coding.ok().flatten(),
+        };
+        let shape = self.shape(cx, content).map_err(&mut note);
+        let headers = self.headers(cx, content);
         let headers = headers.map_err(|more| errors.extend(more));
         let settings = self.settings();
         let client = client(cx, Service::S3, settings).map_err(|more| errors.extend(more));
-        let (Ok(name), Ok(coding), Ok(()), Ok(keys), Ok(shape), Ok(headers), Ok(client), true) = (
+        let (Ok(name), Ok(coding), Ok(_), Ok(keys), Ok(shape), Ok(headers), Ok(client), true) = (
             name,
             coding,
-            json,
+            format,
             keys,
             shape,
             headers,
@@ -168,8 +176,16 @@ impl OutputConfig for Config {
             return Err(errors);
         };
         let folder = self.store_dir.clone().unwrap_or_else(|| STORE_DIR.into());
+        let date = self.date(cx);
+        let plain = plain_json(cx);
         let encoder = Encoder {
-            json: self.json(cx),
+            #[cfg(feature = "parquet")]
+            columns: (content.format == Format::Parquet)
+                .then(|| super::columns::Columns::new(plain.clone(), date.clone(), coding)),
+            json: match date {
+                Some((key, format)) => plain.with_date(&key, format),
+                None => plain,
+            },
             log_key: self.log_key.map(|key| key.into_bytes().into()),
             coding,
             md5: is_on(self.send_content_md5),
@@ -277,6 +293,16 @@ impl Config {
                 "has no effect: use `upload_chunk_size`",
             ),
             (
+                "compression",
+                is_parquet(self.compression.as_deref()),
+                "is the old spelling of `format parquet`; beside that, `compression` may be gzip, zstd or snappy",
+            ),
+            (
+                "upload_chunk_size",
+                self.upload_chunk_size.is_some() && is_parquet(self.format.as_deref()),
+                "has no effect with `format parquet`: files have no parts",
+            ),
+            (
                 "sse_kms_key_id",
                 self.sse_kms_key_id.is_some()
                     && !self.sse.as_ref().is_some_and(|sse| sse.starts_with("aws:kms")),
@@ -313,26 +339,66 @@ impl Config {
             "gzip" => Ok(Some(Coding::Stream(Encoding::Gzip))),
             "zstd" => Ok(Some(Coding::Stream(Encoding::Zstd))),
             "snappy" => Ok(Some(Coding::Snappy)),
-            "arrow" | "parquet" => Err(refuse(cx, "compression", NO_COLUMNS)),
+            "parquet" => Ok(None),
+            "arrow" => Err(refuse(cx, "compression", NO_ARROW)),
             _ => Err(refuse(cx, "compression", "use gzip, zstd or snappy")),
         }
     }
 
-    fn format(&self, cx: &BuildCx<'_>) -> Result<(), Diagnostic> {
+    fn format(&self, cx: &BuildCx<'_>) -> Result<Format, Diagnostic> {
+        if is_parquet(self.compression.as_deref()) {
+            if self.format.is_some() && !is_parquet(self.format.as_deref()) {
+                let reason = "it is the old spelling of `format parquet`, and `format` says something else";
+                return Err(refuse(cx, "compression", reason));
+            }
+            return self.parquet(cx, "compression");
+        }
         let format = self.format.as_deref().unwrap_or("json_lines");
         match format.to_ascii_lowercase().as_str() {
-            "json_lines" | "json" => Ok(()),
-            "arrow" | "parquet" => Err(refuse(cx, "format", NO_COLUMNS)),
+            "json_lines" | "json" => Ok(Format::Lines),
+            "parquet" => self.parquet(cx, "format"),
+            "arrow" => Err(refuse(cx, "format", NO_ARROW)),
             "otlp_json" | "otlp_json_pretty" => Err(refuse(
                 cx,
                 "format",
                 "this format is not supported yet; use json_lines",
             )),
-            _ => Err(refuse(cx, "format", "use json_lines")),
+            _ => Err(refuse(cx, "format", "use json_lines or parquet")),
         }
     }
 
-    fn json(&self, cx: &BuildCx<'_>) -> firelane_record::json::JsonOptions {
+    /// Whether there can be columns, which the property `key` asks for.
+    fn parquet(&self, cx: &BuildCx<'_>, key: &str) -> Result<Format, Diagnostic> {
+        if !cfg!(feature = "parquet") {
+            return Err(refuse(cx, key, NOT_BUILT));
+        }
+        if !self.is_put() {
+            let reason = "the parts of an upload are no Parquet files: objects must be put whole, set `use_put_object on`";
+            return Err(refuse(cx, key, reason));
+        }
+        if self.log_key.is_some() {
+            let reason = "one value alone has no columns: leave it out, or use `format json_lines`";
+            return Err(refuse(cx, "log_key", reason));
+        }
+        #[cfg(feature = "parquet")]
+        if self.json_date_key.as_deref() == Some(super::columns::MORE) {
+            let reason = "with `format parquet` what finds no column stands under this name: use another";
+            return Err(refuse(cx, "json_date_key", reason));
+        }
+        Ok(Format::Parquet)
+    }
+
+    /// Whether objects are put whole.
+    fn is_put(&self) -> bool {
+        is_on(self.use_put_object) || self.total() < TOTAL_PARTS_MIN
+    }
+
+    fn total(&self) -> u64 {
+        self.total_file_size.map_or(TOTAL, |size| size.0)
+    }
+
+    /// Key and format of the date.
+    fn date(&self, cx: &BuildCx<'_>) -> Option<(String, DateFormat)> {
         let format = match self.json_date_format.as_deref() {
             None => DateFormat::Iso8601,
             Some(name) => DateFormat::from_name(name).unwrap_or_else(|| {
@@ -342,11 +408,8 @@ impl Config {
         };
         let key = self.json_date_key.as_deref().unwrap_or("date");
         let is_off = |word: &&str| key.eq_ignore_ascii_case(word);
-        if ["false", "off", "no"].iter().any(is_off) {
-            plain_json(cx)
-        } else {
-            plain_json(cx).with_date(key, format)
-        }
+        let is_off = ["false", "off", "no"].iter().any(is_off);
+        (!is_off).then(|| (key.to_owned(), format))
     }
 
     fn keys(&self, cx: &BuildCx<'_>) -> Result<KeyFormat, Diagnostic> {
@@ -362,9 +425,9 @@ impl Config {
         Ok(keys)
     }
 
-    fn shape(&self, cx: &BuildCx<'_>, coding: Option<Coding>) -> Result<Shape, Diagnostic> {
-        let total = self.total_file_size.map_or(TOTAL, |size| size.0);
-        let is_put = is_on(self.use_put_object) || total < TOTAL_PARTS_MIN;
+    fn shape(&self, cx: &BuildCx<'_>, content: Content) -> Result<Shape, Diagnostic> {
+        let Content { format, coding } = content;
+        let (total, is_put) = (self.total(), self.is_put());
         let key = "total_file_size";
         if total < TOTAL_MIN {
             return Err(refuse(cx, key, "use 1M or more"));
@@ -396,7 +459,7 @@ impl Config {
             part,
             timeout,
             is_put,
-            one_chunk: coding == Some(Coding::Snappy),
+            one_chunk: coding == Some(Coding::Snappy) || format == Format::Parquet,
             ratio: Shape::guess(coding, self.log_key.is_some()),
         })
     }
@@ -404,7 +467,7 @@ impl Config {
     fn headers(
         &self,
         cx: &BuildCx<'_>,
-        coding: Option<Coding>,
+        content: Content,
     ) -> Result<Vec<(HeaderName, HeaderValue)>, Vec<Diagnostic>> {
         if let Some(sse) = &self.sse
             && !["AES256", "aws:kms", "aws:kms:dsse"].contains(&sse.as_str())
@@ -415,6 +478,8 @@ impl Config {
             .sse_kms_key_id
             .as_deref()
             .filter(|_| self.sse.as_ref().is_some_and(|sse| sse.starts_with("aws:kms")));
+        // Columns are compressed, the file is not.
+        let coding = content.coding.filter(|_| content.format == Format::Lines);
         let wanted = [
             ("content_type", "content-type", self.content_type.as_deref()),
             ("compression", "content-encoding", coding.map(Coding::name)),
@@ -459,6 +524,25 @@ impl Config {
     }
 }
 
-/// Why there are no columns.
-const NO_COLUMNS: &str =
-    "arrow and parquet are not built in; use `format json_lines`, and let Athena or a Glue job convert";
+/// What `format` and `compression` say together.
+#[derive(Debug, Clone, Copy)]
+struct Content {
+    format: Format,
+    /// Of the object, or of its columns.
+    coding: Option<Coding>,
+}
+
+/// What an object is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Lines,
+    Parquet,
+}
+
+fn is_parquet(word: Option<&str>) -> bool {
+    word.is_some_and(|word| word.eq_ignore_ascii_case("parquet"))
+}
+
+const NOT_BUILT: &str = "parquet is not in this build: make one with `cargo build --release --features parquet`, \
+     or use `format json_lines` and let Athena or a Glue job convert";
+const NO_ARROW: &str = "arrow is not supported: Athena and Glue read no Arrow files from S3; use `format json_lines` or `format parquet`";

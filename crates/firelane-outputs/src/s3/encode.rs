@@ -2,6 +2,7 @@
 //!
 //! gzip and zstd are written in pieces of a mebibyte, each a member or frame of its own: so no more of the
 //! lines than that stands in memory beside the chunk, and parts that stand behind each other are one stream.
+//! With the feature `parquet` a chunk may be a file of columns instead, see `columns`.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -14,6 +15,8 @@ use firelane_record::msgpack;
 use firelane_record::set::RecordSet;
 use md5::{Digest as _, Md5};
 
+#[cfg(feature = "parquet")]
+use super::columns::Columns;
 use crate::payload::{Log, logs};
 use crate::squeeze::Coding;
 
@@ -31,6 +34,9 @@ pub(super) struct Encoder {
     pub(super) coding: Option<Coding>,
     /// Say the body's MD5.
     pub(super) md5: bool,
+    /// Columns in place of lines.
+    #[cfg(feature = "parquet")]
+    pub(super) columns: Option<Columns>,
 }
 
 /// The bytes of a chunk.
@@ -50,28 +56,50 @@ impl Encoder {
     /// Where the compressor fails: a bug, or no memory.
     pub(super) fn body(&self, chunk: &Chunk) -> Result<Body, CompressError> {
         let mut empty = RecordSet::none();
-        let bytes = match self.coding {
-            None => {
-                let mut out = Vec::with_capacity(self.estimate(chunk));
-                self.lines(chunk, &mut empty, &mut out, |_| Ok(()))?;
-                out
-            }
-            Some(Coding::Snappy) => {
-                let mut lines = Vec::with_capacity(self.estimate(chunk));
-                self.lines(chunk, &mut empty, &mut lines, |_| Ok(()))?;
-                let packed = snap::raw::Encoder::new().compress_vec(&lines);
-                packed.map_err(|error| CompressError::Failed {
-                    name: "snappy",
-                    reason: error.to_string(),
-                })?
-            }
-            Some(Coding::Stream(encoding)) => self.packed(chunk, encoding, &mut empty)?,
+        let bytes = match self.file(chunk) {
+            Some(file) => file?,
+            None => self.lines_of(chunk, &mut empty)?,
         };
         Ok(Body {
             md5: self.md5.then(|| BASE64_STANDARD.encode(Md5::digest(&bytes))),
             bytes: bytes.into(),
             empty,
         })
+    }
+
+    /// The chunk as columns, where that is wanted.
+    #[cfg(feature = "parquet")]
+    fn file(&self, chunk: &Chunk) -> Option<Result<Vec<u8>, CompressError>> {
+        let file = self.columns.as_ref()?.file(chunk);
+        Some(file.map_err(|error| CompressError::Failed {
+            name: "parquet",
+            reason: error.to_string(),
+        }))
+    }
+
+    #[cfg(not(feature = "parquet"))]
+    fn file(&self, _: &Chunk) -> Option<Result<Vec<u8>, CompressError>> {
+        None
+    }
+
+    fn lines_of(&self, chunk: &Chunk, empty: &mut RecordSet) -> Result<Vec<u8>, CompressError> {
+        match self.coding {
+            None => {
+                let mut out = Vec::with_capacity(self.estimate(chunk));
+                self.lines(chunk, empty, &mut out, |_| Ok(()))?;
+                Ok(out)
+            }
+            Some(Coding::Snappy) => {
+                let mut lines = Vec::with_capacity(self.estimate(chunk));
+                self.lines(chunk, empty, &mut lines, |_| Ok(()))?;
+                let packed = snap::raw::Encoder::new().compress_vec(&lines);
+                packed.map_err(|error| CompressError::Failed {
+                    name: "snappy",
+                    reason: error.to_string(),
+                })
+            }
+            Some(Coding::Stream(encoding)) => self.packed(chunk, encoding, empty),
+        }
     }
 
     fn packed(
@@ -158,6 +186,8 @@ mod tests {
             log_key: log_key.map(|key| key.as_bytes().into()),
             coding,
             md5: true,
+            #[cfg(feature = "parquet")]
+            columns: None,
         }
     }
 

@@ -18,10 +18,12 @@
 //! Other than Fluent Bit: sizes are those of what is stored, compressed or not; keys have the time of the
 //! first record at the end of a run too; no key of an object in parts is used twice (the last 4096 are
 //! remembered, over restarts too), unless `static_file_path` says so; tags are never read as time patterns.
-//! Records wait in the router's log, not in `store_dir`. Not here: `arrow` and `parquet`, blobs, access
-//! points, checksums other than MD5.
+//! Records wait in the router's log, not in `store_dir`. Parquet is written in builds with the feature
+//! `parquet` alone, as whole objects. Not here: `arrow`, blobs, access points, checksums other than MD5.
 
 mod calls;
+#[cfg(feature = "parquet")]
+mod columns;
 mod config;
 mod encode;
 mod journal;
@@ -76,7 +78,7 @@ struct Shape {
     timeout: Duration,
     /// Named as objects that are put whole.
     is_put: bool,
-    /// Bodies that stand behind each other are no body: a chunk is an object.
+    /// Bodies that stand behind each other are no body (snappy, Parquet): a chunk is an object.
     one_chunk: bool,
     /// Bytes stored for 1024 bytes in the log, before anything is known.
     ratio: u64,
