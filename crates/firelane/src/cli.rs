@@ -207,21 +207,7 @@ pub(crate) fn run() -> Exit {
         }
     };
     match cli.command {
-        Command::Router(router) => {
-            let task = router.task.clone().map(|file| (file, router.context.clone()));
-            let mut args = RouterArgs::from(*router);
-            if let Some((file, context)) = task {
-                match cmd::router_task::given(&file, &context) {
-                    Ok((config, given)) => (args.config, args.given) = (Some(config), given),
-                    Err(exit) => return exit,
-                }
-            }
-            if args.config.is_none() {
-                crate::report::usage("`firelane router` needs a configuration: `-c FILE`, or `--task FILE`");
-                return Exit::Usage;
-            }
-            cmd::router::run(&args).0
-        }
+        Command::Router(router) => run_router(*router),
         Command::Check {
             files,
             format,
@@ -272,6 +258,22 @@ pub(crate) fn run() -> Exit {
             }
         }
     }
+}
+
+fn run_router(router: Router) -> Exit {
+    let task = router.task.clone().map(|file| (file, router.context.clone()));
+    let mut args = RouterArgs::from(router);
+    if let Some((file, context)) = task {
+        match cmd::router_task::given(&file, &context) {
+            Ok((config, given)) => (args.config, args.given) = (Some(config), given),
+            Err(exit) => return exit,
+        }
+    }
+    if args.config.is_none() {
+        crate::report::usage("`firelane router` needs a configuration: `-c FILE`, or `--task FILE`");
+        return Exit::Usage;
+    }
+    cmd::router::run(&args).0
 }
 
 #[cfg(test)]
