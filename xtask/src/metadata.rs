@@ -43,10 +43,13 @@ pub(crate) struct Graph {
 }
 
 impl Graph {
-    /// Asks cargo for the packages of the whole workspace on `targets`. Nothing is downloaded that a build of
-    /// those has fetched.
-    pub(crate) fn load(root: &Path, targets: &[String]) -> Result<Self, String> {
+    /// Asks cargo for the packages of the whole workspace on `targets`; with `optional` those of all features
+    /// too. Nothing is downloaded but what a build of those fetches.
+    pub(crate) fn load(root: &Path, targets: &[String], optional: bool) -> Result<Self, String> {
         let mut args = vec!["metadata", "--format-version", "1", "--locked"];
+        if optional {
+            args.push("--all-features");
+        }
         for target in targets {
             args.extend(["--filter-platform", target]);
         }
@@ -91,28 +94,27 @@ fn package(value: &Value) -> Package {
     }
 }
 
-/// Name and version of all packages whose code is in `package`'s binary. `cargo tree` alone knows: in the
-/// metadata the features that tests switch on count for everybody. `edges`: as `cargo tree -e` takes them.
-pub(crate) fn in_binary(
-    root: &Path,
-    package: &str,
-    target: &str,
-    edges: &str,
-) -> Result<BTreeSet<(String, String)>, String> {
-    let args = [
-        "tree",
-        "--locked",
-        "--package",
-        package,
-        "--target",
-        target,
-        "--edges",
-        edges,
-    ];
-    let text = cargo(
+/// Name and version of packages.
+pub(crate) type Names = BTreeSet<(String, String)>;
+
+/// All packages whose code is in `package`'s binary. `cargo tree` alone knows: in the metadata the features
+/// that tests switch on count for everybody. `edges`: as `cargo tree -e` takes them.
+pub(crate) fn in_binary(root: &Path, package: &str, target: &str, edges: &str) -> Result<Names, String> {
+    tree(
         root,
-        &[&args[..], &["--prefix", "none", "--format", "{p}"]].concat(),
-    )?;
+        &["--package", package, "--target", target, "--edges", edges],
+    )
+}
+
+/// All packages that a build of the whole workspace with all features compiles for `target`, tests included.
+/// The metadata name more: what a dependency's features would bring on other targets.
+pub(crate) fn in_any_build(root: &Path, target: &str) -> Result<Names, String> {
+    tree(root, &["--workspace", "--all-features", "--target", target])
+}
+
+fn tree(root: &Path, choice: &[&str]) -> Result<Names, String> {
+    let shape = ["--prefix", "none", "--format", "{p}"];
+    let text = cargo(root, &[&["tree", "--locked"], choice, &shape].concat())?;
     let lines = text.lines().filter(|line| !line.is_empty()).map(|line| {
         let mut words = line.split(' ');
         let version = |word: &str| word.strip_prefix('v').map(str::to_owned);

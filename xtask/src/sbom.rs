@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::metadata::{Graph, Package, checksums, in_binary};
+use crate::metadata::{Graph, Names, Package, checksums, in_binary};
 use crate::spdx;
 
 /// The package whose binary is shipped.
@@ -14,15 +14,13 @@ const BINARY: &str = "firelane";
 
 /// The bill for the binary on `target`.
 pub(crate) fn sbom(root: &Path, target: &str) -> Result<String, String> {
-    let graph = Graph::load(root, &[target.to_owned()])?;
+    let graph = Graph::load(root, &[target.to_owned()], false)?;
     let all = in_binary(root, BINARY, target, "normal")?;
     let linked = in_binary(root, BINARY, target, "normal,no-proc-macro")?;
     let bill = bill(&graph, &all, &linked, &checksums(root)?, target)?;
     let text = serde_json::to_string_pretty(&bill).map_err(|error| error.to_string())?;
     Ok(text + "\n")
 }
-
-type Names = BTreeSet<(String, String)>;
 
 /// `all` has macros too, which run in the compiler and whose code is not in the binary: scope `excluded`.
 fn bill(

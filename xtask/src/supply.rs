@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::metadata::{Graph, Package};
+use crate::metadata::{Graph, Names, Package, in_any_build};
 use crate::spdx;
 use crate::tidy::{Fault, fault};
 
@@ -22,16 +22,31 @@ const KNOWN: &[(&str, &[&str])] = &[
     ("sources", &["unknown-registry", "unknown-git"]),
 ];
 
-/// Checks all packages of the workspace against `deny.toml`.
+/// Checks all packages of the workspace, optional ones too, against `deny.toml`.
 pub(crate) fn check(root: &Path) -> Vec<Fault> {
     let rules = match Rules::load(root) {
         Ok(rules) => rules,
         Err(why) => return vec![fault(RULES, why)],
     };
-    match Graph::load(root, &rules.targets) {
+    match packages(root, &rules.targets) {
         Ok(graph) => rules.check(&graph),
         Err(why) => vec![fault("Cargo.lock", why)],
     }
+}
+
+/// The packages of the usual build, and those that optional features add to what is compiled for `targets`.
+fn packages(root: &Path, targets: &[String]) -> Result<Graph, String> {
+    let usual = Graph::load(root, targets, false)?;
+    let mut all = Graph::load(root, targets, true)?;
+    let mut built = Names::new();
+    for target in targets {
+        built.extend(in_any_build(root, target)?);
+    }
+    all.packages.retain(|id, package| {
+        let is_built = || built.contains(&(package.name.clone(), package.version.clone()));
+        usual.packages.contains_key(id) || is_built()
+    });
+    Ok(all)
 }
 
 /// The lists.
@@ -231,6 +246,16 @@ mod tests {
                 "app 1.0.0: depends on `ssl`, which deny.toml denies: no",
             ]
         );
+    }
+
+    /// Guarantees: what a feature brings is looked at, also where no default build has it.
+    #[test]
+    fn optional_packages_are_checked() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let graph = packages(root, &["x86_64-unknown-linux-gnu".to_owned()]).unwrap();
+        let has = |name: &str| graph.packages.values().any(|package| package.name == name);
+        assert!(has("parquet") && has("twox-hash") && has("tokio"));
+        assert!(!has("tiny-keccak"), "only a build for wasm has it");
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod endpoint;
 mod error;
 mod faults;
 mod firehose;
+pub mod fuzz;
 mod guard;
 mod kinesis;
 mod logs;

@@ -6,6 +6,7 @@
 
 mod aws;
 pub mod driver;
+pub mod fuzz;
 mod go_json;
 mod payload;
 mod settings;

@@ -183,3 +183,19 @@ impl Answer {
         }
     }
 }
+
+/// For the fuzz target `answers`: no answer panics, and only a success leaves events out.
+pub(crate) fn fuzz_answer(answer: Response) {
+    let is_success = (200..300).contains(&answer.status);
+    match Answer::read(Ok(answer)) {
+        Answer::Done(rejected) => {
+            assert!(is_success || rejected == Rejected::NONE, "{rejected:?}");
+            let (from, to) = (rejected.old.max(rejected.expired), rejected.new);
+            for index in [0, from.saturating_sub(1), from, to, usize::MAX] {
+                assert_eq!(rejected.holds(index), index < from || index >= to);
+            }
+        }
+        Answer::Exists | Answer::Missing(_) | Answer::Denied(_) => assert!(!is_success),
+        Answer::Other(judgement) => assert!(judgement != Judgement::Accepted, "nothing was read as done"),
+    }
+}

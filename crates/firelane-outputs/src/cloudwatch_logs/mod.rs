@@ -23,7 +23,7 @@
 //! need Kubernetes), `SEND_FAILURE_TIMEOUT` (a router does not end because a destination is away), looking
 //! for streams before they are created.
 
-mod api;
+pub(crate) mod api;
 mod config;
 mod direct;
 mod encode;

@@ -42,7 +42,8 @@ struct Failure<'a> {
     reason: Option<Cow<'a, str>>,
 }
 
-pub(super) fn judge(place: &str, request: &HttpRequest, response: &HttpResponse<'_>) -> Judgement {
+/// Judges an answer.
+pub(crate) fn judge(place: &str, request: &HttpRequest, response: &HttpResponse<'_>) -> Judgement {
     if !matches!(response.status, 200 | 201) {
         return by_status(place, response);
     }

@@ -14,7 +14,7 @@
 
 mod config;
 mod encode;
-mod judge;
+pub(crate) mod judge;
 
 use firelane_core::{
     ChunkView, GroupBy, HttpOutput, HttpRequest, HttpResponse, Judgement, Limits, OutputPlugin, Stability,

@@ -16,13 +16,13 @@ use crate::driver::aws_cause;
 
 /// A bucket, and how objects are made in it.
 #[derive(Debug)]
-pub(super) struct Bucket {
-    pub(super) client: AwsClient,
-    pub(super) name: String,
+pub(crate) struct Bucket {
+    pub(crate) client: AwsClient,
+    pub(crate) name: String,
     /// The output, for messages.
-    pub(super) instance: String,
+    pub(crate) instance: String,
     /// Headers of whole objects and of begun uploads: type, encoding, ACL, storage class, encryption.
-    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// Why a call did not do what it should.
@@ -70,9 +70,7 @@ impl Bucket {
         let answer = self
             .call(Method::POST, key, "?uploads=", headers, Bytes::new())
             .await?;
-        let text = String::from_utf8_lossy(&answer.body);
-        let id = element(&text, "UploadId").filter(|id| !id.is_empty());
-        id.ok_or_else(|| no_sense("CreateMultipartUpload", "no UploadId"))
+        upload_id(&answer).ok_or_else(|| no_sense("CreateMultipartUpload", "no UploadId"))
     }
 
     /// Uploads a part; gives its ETag, as S3 wrote it.
@@ -108,10 +106,14 @@ impl Bucket {
         let answer = self
             .call(Method::POST, key, &query, vec![kind], body.into())
             .await?;
+        self.completed(key, &answer)
+    }
+
+    fn completed(&self, key: &str, answer: &Response) -> Result<(), Failed> {
         let text = String::from_utf8_lossy(&answer.body);
         // The head of the answer is sent before the work is done: a failure may stand behind a 200.
         if text.contains("<Error>") {
-            return Err(self.failed(key, 500, &answer));
+            return Err(self.failed(key, 500, answer));
         }
         if text.contains("CompleteMultipartUploadResult") {
             return Ok(());
@@ -134,11 +136,7 @@ impl Bucket {
             Err(failed) if failed.what == What::Never => return Ok(false),
             Err(failed) => return Err(failed),
         };
-        let header = |name: &str| answer.headers.get(name)?.to_str().ok();
-        let length = header("content-length").and_then(|length| length.parse::<u64>().ok());
-        let etag = header("etag").unwrap_or_default().trim_matches('"');
-        let count = etag.rsplit_once('-').map_or("", |(_, count)| count);
-        Ok(length == Some(stored) && count.parse() == Ok(parts))
+        Ok(says_made_of(&answer, parts, stored))
     }
 
     async fn call(
@@ -257,6 +255,21 @@ fn query_value(text: &str) -> String {
     encoded(text).replace('/', "%2F")
 }
 
+/// Whether the answer to `HeadObject` is about an object of `parts` parts and `stored` bytes.
+fn says_made_of(answer: &Response, parts: usize, stored: u64) -> bool {
+    let header = |name: &str| answer.headers.get(name)?.to_str().ok();
+    let length = header("content-length").and_then(|length| length.parse::<u64>().ok());
+    let etag = header("etag").unwrap_or_default().trim_matches('"');
+    let count = etag.rsplit_once('-').map_or("", |(_, count)| count);
+    length == Some(stored) && count.parse() == Ok(parts)
+}
+
+/// The id in the answer to `CreateMultipartUpload`.
+fn upload_id(answer: &Response) -> Option<String> {
+    let text = String::from_utf8_lossy(&answer.body);
+    element(&text, "UploadId").filter(|id| !id.is_empty())
+}
+
 /// The text of an element of XML.
 fn element(xml: &str, name: &str) -> Option<String> {
     let (_, rest) = xml.split_once(&format!("<{name}>"))?;
@@ -280,6 +293,32 @@ fn escaped(text: &str) -> String {
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('"', "&quot;")
+}
+
+/// For the fuzz target `answers`: no answer panics, a failure has a reason, and an id stands in a query
+/// whole.
+pub(crate) fn fuzz_answer(bucket: &Bucket, answer: &Response) {
+    if let Some(id) = upload_id(answer) {
+        let query = query_value(&id);
+        assert!(query.bytes().all(|byte| byte.is_ascii_graphic()), "{query}");
+        assert!(!query.contains(['/', '&', '=', '?', '#']), "{query}");
+    }
+    says_made_of(answer, 2, 10);
+    for failed in [
+        bucket.completed("key", answer).err(),
+        Some(bucket.failed("key", answer.status, answer)),
+    ] {
+        let Some(failed) = failed else { continue };
+        assert!(!failed.why.text.is_empty());
+        assert!(
+            failed.after().is_none() || matches!(failed.what, What::Again(_)),
+            "only what is sent again has a time"
+        );
+    }
+    let text = String::from_utf8_lossy(&answer.body);
+    let written = format!("<Key>{}</Key>", escaped(&text));
+    // What is no character of XML is not our doing.
+    assert_eq!(element(&written, "Key").as_deref(), Some(&*text));
 }
 
 #[cfg(test)]

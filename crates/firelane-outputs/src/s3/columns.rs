@@ -1,10 +1,9 @@
 //! A chunk as a Parquet file: a row for each record, a column for each key.
 //!
-//! Columns stand in the order in which their keys appear, the date first; all are optional, and a key
-//! that is absent or `nil` is a null. A column's type is that of what occurs in it, in this file: bool,
-//! int64, double (integers beside doubles too, if a double holds them), else UTF-8 text. In text a string
-//! stands as it is, all else as JSON. Of repeated keys the last one counts. Metadata are JSON in
-//! `__internal__`.
+//! Columns stand in the order in which their keys appear, the date first; all are optional, and a key that
+//! is absent or `nil` is a null. A column's type is that of what occurs in it, in this file: bool, int64,
+//! double (integers beside doubles too, if a double holds them), else UTF-8 text. In text a string stands as
+//! it is, all else as JSON. Of repeated keys the last one counts. Metadata are JSON in `__internal__`.
 //!
 //! Limits: 500 columns; what further keys a record has stands as JSON in `__more__`. A group of rows has
 //! half a million values, so that no more of them stand in memory beside the chunk and the file.
@@ -499,3 +498,6 @@ fn name(key: &[u8], json: &JsonOptions) -> String {
     // An extension is a string of JSON.
     text.trim_matches('"').to_owned()
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,15 +59,14 @@ pub(super) struct Config {
     store_dir: Option<PathBuf>,
     /// Has no effect: use `storage.total_limit_size`.
     store_dir_limit_size: Option<ByteSize>,
-    /// `gzip`, `zstd` or `snappy` (one raw block: each chunk is an object of its own). With `format
-    /// parquet` it is that of the columns, and there is no `Content-Encoding`. `parquet` is an old
-    /// spelling of `format parquet`.
+    /// `gzip`, `zstd` or `snappy` (one raw block: each chunk is an object of its own). With `format parquet`
+    /// it is that of the columns, and there is no `Content-Encoding`. `parquet` is an old spelling of
+    /// `format parquet`.
     compression: Option<String>,
     /// `json_lines` (also written `json`): an object and a newline each. `parquet`, in builds with the
-    /// feature `parquet` and with `use_put_object on`: each chunk, of 64 MiB of records at most, is a
-    /// file of its own with a column for each key. A column is bool, int64, double or text, as its values
-    /// in this file are; maps, arrays and what differs in type become JSON text. `arrow` is not
-    /// supported.
+    /// feature `parquet` and with `use_put_object on`: each chunk, of 64 MiB of records at most, is a file of
+    /// its own with a column for each key. A column is bool, int64, double or text, as its values in this
+    /// file are; maps, arrays and what differs in type become JSON text. `arrow` is not supported.
     format: Option<String>,
     /// Key of the date; `false` leaves it out. Default `date`.
     json_date_key: Option<String>,

@@ -21,7 +21,7 @@
 //! Records wait in the router's log, not in `store_dir`. Parquet is written in builds with the feature
 //! `parquet` alone, as whole objects. Not here: `arrow`, blobs, access points, checksums other than MD5.
 
-mod calls;
+pub(crate) mod calls;
 #[cfg(feature = "parquet")]
 mod columns;
 mod config;
@@ -51,6 +51,11 @@ use self::store::{Store, StoreError};
 use self::upload::{Object, Recent, Slots};
 use crate::squeeze::Coding;
 use config::Config;
+
+/// Entry of the fuzz target `uploads`: a journal of any bytes.
+pub fn fuzz_uploads(data: &[u8]) {
+    journal::fuzz_uploads(data);
+}
 
 /// `[OUTPUT] Name s3`
 pub static PLUGIN: OutputPlugin =

@@ -19,7 +19,7 @@ use crate::aws;
 const MENDABLE: [&str; 3] = ["KMS", "InvalidKMS", "InvalidSource"];
 
 /// Judges an answer.
-pub(super) fn judge(target: Target, request: &HttpRequest, response: &HttpResponse<'_>) -> Judgement {
+pub(crate) fn judge(target: Target, request: &HttpRequest, response: &HttpResponse<'_>) -> Judgement {
     if let Some(mut failure) = aws::failure(response) {
         let is_mendable = MENDABLE.iter().any(|start| failure.code.starts_with(start));
         if failure.class == Class::Refused && is_mendable {

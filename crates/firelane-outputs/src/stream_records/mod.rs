@@ -27,7 +27,7 @@
 
 mod aggregate;
 mod config;
-mod judge;
+pub(crate) mod judge;
 mod keys;
 mod lines;
 mod pack;

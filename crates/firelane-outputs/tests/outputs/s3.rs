@@ -27,9 +27,10 @@ fn what_s3_cannot_do_is_refused_by_name() {
     refused(("upload_chunk_size", "50000001"), "50000000");
     refused(("upload_timeout", "0"), "1s");
     refused(("s3_key_format", "logs/$TAG"), "begin with `/`");
-    refused(("compression", "parquet"), "not built in");
     refused(("compression", "lz4"), "gzip");
-    refused(("format", "arrow"), "not built in");
+    refused(("format", "arrow"), "not supported");
+    refused(("compression", "arrow"), "not supported");
+    refused(("format", "csv"), "json_lines");
     refused(("format", "otlp_json"), "json_lines");
     refused(("sse", "kms"), "aws:kms");
     refused(("content_type", "a\u{7f}"), "header");
@@ -43,6 +44,46 @@ fn what_s3_cannot_do_is_refused_by_name() {
     assert!(refusal("s3", &twice).contains("half"));
     let put = [BUCKET, ("use_put_object", "on"), ("total_file_size", "1001M")];
     assert!(refusal("s3", &put).contains("1G"));
+}
+
+#[cfg(not(feature = "parquet"))]
+#[test]
+fn parquet_is_in_other_builds() {
+    refused(("format", "parquet"), "--features parquet");
+    refused(("compression", "Parquet"), "--features parquet");
+}
+
+#[cfg(feature = "parquet")]
+#[test]
+fn parquet_wants_whole_objects_and_records() {
+    refused(("format", "parquet"), "use_put_object on");
+    refused(("compression", "Parquet"), "use_put_object on");
+    let whole = [BUCKET, ("use_put_object", "on"), ("format", "parquet")];
+    let built = |more: &[(&str, &str)]| {
+        let properties: Vec<_> = whole.iter().chain(more).copied().collect();
+        try_build("s3", &properties, None)
+    };
+    for (property, word) in [
+        (("log_key", "log"), "columns"),
+        (("json_date_key", "__more__"), "another"),
+        (("compression", "arrow"), "not supported"),
+    ] {
+        let message = built(&[property]).map(|_| ()).unwrap_err()[0].message.clone();
+        assert!(
+            message.contains(property.0) && message.contains(word),
+            "{message}"
+        );
+    }
+    let (output, warnings) = built(&[("compression", "zstd")]).unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    assert_eq!(output.limits().bytes_max, 64 << 20, "a chunk is a file");
+    let (_, warnings) = built(&[("upload_chunk_size", "6M")]).unwrap();
+    assert!(warnings[0].message.contains("no parts"), "{warnings:?}");
+    let small = [BUCKET, ("total_file_size", "2M"), ("compression", "parquet")];
+    let (_, warnings) = try_build("s3", &small, None).unwrap();
+    assert!(warnings[0].message.contains("`format parquet`"), "{warnings:?}");
+    let both = [BUCKET, ("format", "json"), ("compression", "parquet")];
+    assert!(refusal("s3", &both).contains("something else"));
 }
 
 #[track_caller]

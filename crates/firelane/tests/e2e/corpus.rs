@@ -22,6 +22,21 @@ fn replay(target: &str, entry: fn(&[u8])) {
 }
 
 #[test]
+fn answers() {
+    replay("answers", firelane_outputs::fuzz::fuzz_answers);
+}
+
+#[test]
+fn cloud() {
+    replay("cloud", firelane_cloud::fuzz::fuzz_requests);
+}
+
+#[test]
+fn uploads() {
+    replay("uploads", firelane_outputs::fuzz::fuzz_uploads);
+}
+
+#[test]
 fn msgpack() {
     replay("msgpack", firelane_record::fuzz::fuzz_msgpack);
 }

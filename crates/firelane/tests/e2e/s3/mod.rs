@@ -176,6 +176,29 @@ fn a_compressed_object_is_one_stream() {
     assert!(parts >= Some(2), "{parts:?} parts");
 }
 
+/// Guarantees: with `format parquet` each chunk is a whole file, and nothing says that it is encoded.
+#[cfg(feature = "parquet")]
+#[test]
+fn parquet_files_are_put_whole() {
+    let s3 = S3::start();
+    let more = "    use_put_object on\n    format parquet\n    compression zstd\n    total_file_size 40M\n    \
+                upload_timeout 1s\n    s3_key_format /$TAG/$INDEX.parquet\n";
+    let router = builder().start(&conf(&s3, "", more));
+    send(&router, "app", 0, 2 * PART);
+    let ended = router.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    ended.ledgers().all_delivered("s3.0", 2 * PART);
+    let objects = s3.objects();
+    assert!(objects.contains_key("logs/app/0.parquet"), "{:?}", objects.keys());
+    for (path, object) in objects {
+        assert!(path.ends_with(".parquet"), "{path}");
+        let body = object.body;
+        assert!(body.starts_with(b"PAR1") && body.ends_with(b"PAR1"), "{path}");
+        assert_eq!(object.parts, 0, "{path}");
+        assert!(!object.headers.contains_key("content-encoding"), "{path}");
+    }
+}
+
 /// Scenario: a part goes out at once, one more record comes much later.
 /// Guarantees: the object is finished `upload_timeout` after its first record, with both.
 #[test]

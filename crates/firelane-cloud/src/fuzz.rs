@@ -1,0 +1,128 @@
+//! The entry of the fuzz target `cloud`: requests of any bytes.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, State};
+use axum::http::{Request, header};
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+
+use crate::cloud::{Cloud, Missing, Options};
+use crate::guard::Cut;
+use crate::server::{self, Server};
+
+/// Most requests of one input.
+const REQUESTS_MAX: usize = 8;
+/// Longest wait for an answer, on a machine that does something else too.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between requests.
+const BETWEEN: &[u8] = b"\n%%\n";
+
+/// Requests one after the other to an endpoint with nothing in it: each is answered to its end, as its
+/// service answers, and none breaks the endpoint.
+///
+/// ```text
+/// create                     makes what is missing; may be left out
+/// METHOD TARGET [SERVICE]    with a service it is signed, in form
+/// name: value                headers, up to an empty line
+///
+/// body
+/// %%                         on a line of its own, before the next one
+/// ```
+pub fn fuzz_requests(data: &[u8]) {
+    let (missing, mut rest) = match data.strip_prefix(b"create\n") {
+        Some(rest) => (Missing::Create, rest),
+        None => (Missing::Refuse, data),
+    };
+    let mut requests = Vec::new();
+    while !rest.is_empty() && requests.len() < REQUESTS_MAX {
+        let end = rest.windows(BETWEEN.len()).position(|some| some == BETWEEN);
+        let (one, next) = match end {
+            Some(at) => (&rest[..at], &rest[at + BETWEEN.len()..]),
+            None => (rest, &[][..]),
+        };
+        requests.extend(request(one));
+        rest = next;
+    }
+    // Most inputs are none, and a folder costs a hundred times as much.
+    if requests.is_empty() {
+        return;
+    }
+    runtime().block_on(async {
+        let options = Options {
+            missing,
+            ..Options::default()
+        };
+        let cloud = Cloud::open(options).expect("a temporary folder");
+        // As if it was about to end: what hangs is cut off at once.
+        let (_stop, stopped) = watch::channel(true);
+        let server = Server::new(cloud.0.clone(), stopped);
+        for request in requests {
+            let answer = tokio::time::timeout(PATIENCE, answered(&cloud, &server, request)).await;
+            answer.expect("an answer comes");
+        }
+        cloud.0.store.close().expect("what was taken is written");
+    });
+}
+
+fn runtime() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        runtime.expect("threads")
+    })
+}
+
+/// One request; nothing where hyper would have refused it.
+fn request(bytes: &[u8]) -> Option<Request<Body>> {
+    let (head, body) = match bytes.windows(2).position(|two| two == b"\n\n") {
+        Some(at) => (&bytes[..at], &bytes[at + 2..]),
+        None => (bytes, &[][..]),
+    };
+    let mut lines = head.split(|&byte| byte == b'\n');
+    let mut first = lines.next()?.split(|&byte| byte == b' ');
+    let mut request = Request::builder().method(first.next()?).uri(first.next()?);
+    if let Some(service) = first.next().and_then(|name| std::str::from_utf8(name).ok()) {
+        let signature = format!(
+            "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/{service}/aws4_request, \
+             SignedHeaders=host, Signature=00"
+        );
+        request = request
+            .header(header::AUTHORIZATION, signature)
+            .header("x-amz-date", "20260101T000000Z");
+    }
+    for line in lines {
+        let at = line.windows(2).position(|two| two == b": ")?;
+        request = request.header(&line[..at], &line[at + 2..]);
+    }
+    request.body(Body::from(Bytes::copy_from_slice(body))).ok()
+}
+
+async fn answered(cloud: &Cloud, server: &Server, request: Request<Body>) {
+    let response = server::handle(State(server.clone()), ConnectInfo(Cut::default()), request).await;
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.expect("a whole body").to_bytes();
+    let is_faulty = cloud.injected().iter().next().is_some();
+    let text = String::from_utf8_lossy(&body);
+    assert!(is_faulty || head.status != 500, "the endpoint failed: {text}");
+    let kind = head
+        .headers
+        .get(header::CONTENT_TYPE)
+        .map_or(&[][..], |kind| kind.as_bytes());
+    if kind == b"application/x-amz-json-1.1" && !body.is_empty() {
+        let json = serde_json::from_slice::<serde_json::Value>(&body);
+        json.unwrap_or_else(|error| panic!("{error}: {text}"));
+    }
+    let is_error = head.status.is_client_error() || head.status.is_server_error();
+    if is_error && !body.is_empty() {
+        let names = ["__type", "<Code>", "\"error\""];
+        assert!(
+            names.iter().any(|name| text.contains(name)),
+            "an error without a name: {text}"
+        );
+    }
+}
