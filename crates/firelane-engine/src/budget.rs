@@ -107,10 +107,38 @@ pub struct Budget {
     kept: AtomicBool,
     /// Routes that are over their own limit and stop the inputs that feed them, one bit each.
     blocking: AtomicU64,
+    /// What routes collect that wait for more by design: no reason to slow anybody down.
+    collected: AtomicUsize,
     /// The smallest of all limits, its own and the inputs'.
     smallest: AtomicUsize,
     /// Its inputs.
     inputs: Mutex<Vec<Weak<InputBudget>>>,
+}
+
+/// What one route collects; gone with it.
+#[derive(Debug)]
+pub struct Collecting {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Collecting {
+    /// It holds so many bytes now.
+    pub fn set(&mut self, bytes: usize) {
+        let collected = &self.budget.collected;
+        if bytes >= self.bytes {
+            collected.fetch_add(bytes - self.bytes, Ordering::Relaxed);
+        } else {
+            collected.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+        }
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Collecting {
+    fn drop(&mut self) {
+        self.set(0);
+    }
 }
 
 impl Budget {
@@ -124,9 +152,23 @@ impl Budget {
             dead_routes: AtomicIsize::new(0),
             kept: AtomicBool::new(false),
             blocking: AtomicU64::new(0),
+            collected: AtomicUsize::new(0),
             smallest: AtomicUsize::new(limit.max(1)),
             inputs: Mutex::default(),
         })
+    }
+
+    /// For a route that collects for longer than a flush: what it tells here does not count for the pace.
+    pub fn collecting(self: &Arc<Self>) -> Collecting {
+        Collecting {
+            budget: self.clone(),
+            bytes: 0,
+        }
+    }
+
+    /// From how many bytes on appends give way to delivery.
+    fn pace_mark(&self) -> usize {
+        PACE_BYTES + self.collected.load(Ordering::Relaxed)
     }
 
     /// Bytes in use.
@@ -151,7 +193,7 @@ impl Budget {
 
     /// Whether what is in memory slows down what comes.
     pub fn is_tight(&self) -> bool {
-        self.is_pressed() || self.used() >= PACE_BYTES
+        self.is_pressed() || self.used() >= self.pace_mark()
     }
 
     /// Bytes of records that should leave for the disk, for the sake of this budget or of an input's.
@@ -376,7 +418,7 @@ impl InputBudget {
 
     /// How long an append should give way to delivery, if at all.
     pub fn pace(self: &Arc<Self>, bytes: usize) -> Option<BoxFuture<'static, ()>> {
-        let mark = PACE_BYTES.min(self.effective_limit() / 2);
+        let mark = self.total.pace_mark().min(self.effective_limit() / 2);
         // What a dead destination holds does not leave for waiting.
         if self.total.used() < mark || self.total.dead_routes.load(Ordering::Relaxed) > 0 {
             return None;

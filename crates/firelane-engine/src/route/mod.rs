@@ -33,6 +33,7 @@ use self::outage::Outage;
 use self::parked::ParkedGroups;
 use self::read::Loaded;
 use self::window::Concurrency;
+use crate::budget::Collecting;
 use crate::pipeline::{FrameGuard, Pipeline, RouteEnd};
 use crate::retry::{RetryLimit, Rng, Schedule};
 
@@ -98,6 +99,8 @@ pub struct Route {
     hurried: bool,
     /// It reads only to give up: no window counts.
     sheds: bool,
+    /// What it collects, for the pace.
+    collecting: Collecting,
 }
 
 /// What a route left behind when it ended.
@@ -133,6 +136,7 @@ impl Route {
         let limits = setup.output.limits();
         // Neither routes nor containers may retry in step.
         let seed = RandomState::new().hash_one(setup.id.0);
+        let collecting = pipeline.budget.collecting();
         Self {
             linger: limits.linger.unwrap_or(setup.flush),
             batcher: Batcher::new(limits),
@@ -153,6 +157,7 @@ impl Route {
             outage: Outage::default(),
             hurried: false,
             sheds: false,
+            collecting,
         }
     }
 
@@ -186,6 +191,7 @@ impl Route {
             self.launch(now);
             self.finish_due(draining, now);
             self.note_oldest(end);
+            self.tell_collected();
             if draining && self.is_empty() || self.stop.phase() == Phase::Over {
                 break;
             }
@@ -289,6 +295,15 @@ impl Route {
     /// Whether the output collects for longer than a flush: it has many open batches, large and small ones.
     pub(super) fn is_patient(&self) -> bool {
         self.batcher.limits().linger.is_some()
+    }
+
+    /// What a patient output holds by design: its open batches, and as much under way as two of its chunks.
+    fn tell_collected(&mut self) {
+        if self.is_patient() {
+            let open = self.batcher.bytes();
+            let under_way = (self.held_bytes() - open).min(2 * self.batcher.limits().bytes_max);
+            self.collecting.set(open + under_way);
+        }
     }
 
     /// A patient output must make room: its largest batches go, until half of what it holds is under way.

@@ -235,7 +235,7 @@ impl Route {
         (0..self.pipeline.partitions.len()).any(|index| self.holds_enough(index))
     }
 
-    fn held_bytes(&self) -> usize {
+    pub(super) fn held_bytes(&self) -> usize {
         let ready = self
             .ready
             .iter()
