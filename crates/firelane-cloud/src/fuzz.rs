@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::cloud::{Cloud, Missing, Options};
 use crate::guard::Cut;
 use crate::server::{self, Server};
+use crate::time;
 
 /// Most requests of one input.
 const REQUESTS_MAX: usize = 8;
@@ -33,6 +34,9 @@ const BETWEEN: &[u8] = b"\n%%\n";
 /// body
 /// %%                         on a line of its own, before the next one
 /// ```
+///
+/// `@NOW` stands for the time in milliseconds, `@ID` for the id of an upload, the iterator or the token in the
+/// last answer that had one.
 pub fn fuzz_requests(data: &[u8]) {
     let (missing, mut rest) = match data.strip_prefix(b"create\n") {
         Some(rest) => (Missing::Create, rest),
@@ -40,15 +44,13 @@ pub fn fuzz_requests(data: &[u8]) {
     };
     let mut requests = Vec::new();
     while !rest.is_empty() && requests.len() < REQUESTS_MAX {
-        let end = rest.windows(BETWEEN.len()).position(|some| some == BETWEEN);
-        let (one, next) = match end {
-            Some(at) => (&rest[..at], &rest[at + BETWEEN.len()..]),
-            None => (rest, &[][..]),
-        };
-        requests.extend(request(one));
+        let (one, next) = cut(rest, BETWEEN);
+        // Most inputs are no requests, and a folder costs a hundred times as much.
+        if request(one).is_some() {
+            requests.push(one);
+        }
         rest = next;
     }
-    // Most inputs are none, and a folder costs a hundred times as much.
     if requests.is_empty() {
         return;
     }
@@ -61,9 +63,13 @@ pub fn fuzz_requests(data: &[u8]) {
         // As if it was about to end: what hangs is cut off at once.
         let (_stop, stopped) = watch::channel(true);
         let server = Server::new(cloud.0.clone(), stopped);
-        for request in requests {
+        let (now, mut id) = (time::now_ms().to_string(), "x".to_owned());
+        for bytes in requests {
+            let bytes = replaced(&replaced(bytes, b"@NOW", &now), b"@ID", &id);
+            let Some(request) = request(&bytes) else { continue };
             let answer = tokio::time::timeout(PATIENCE, answered(&cloud, &server, request)).await;
-            answer.expect("an answer comes");
+            let answer = answer.expect("an answer comes");
+            id = id_in(&answer).unwrap_or(id);
         }
         cloud.0.store.close().expect("what was taken is written");
     });
@@ -79,10 +85,7 @@ fn runtime() -> &'static Runtime {
 
 /// One request; nothing where hyper would have refused it.
 fn request(bytes: &[u8]) -> Option<Request<Body>> {
-    let (head, body) = match bytes.windows(2).position(|two| two == b"\n\n") {
-        Some(at) => (&bytes[..at], &bytes[at + 2..]),
-        None => (bytes, &[][..]),
-    };
+    let (head, body) = cut(bytes, b"\n\n");
     let mut lines = head.split(|&byte| byte == b'\n');
     let mut first = lines.next()?.split(|&byte| byte == b' ');
     let mut request = Request::builder().method(first.next()?).uri(first.next()?);
@@ -96,13 +99,55 @@ fn request(bytes: &[u8]) -> Option<Request<Body>> {
             .header("x-amz-date", "20260101T000000Z");
     }
     for line in lines {
-        let at = line.windows(2).position(|two| two == b": ")?;
-        request = request.header(&line[..at], &line[at + 2..]);
+        let (name, value) = cut(line, b": ");
+        request = request.header(name, value);
     }
-    request.body(Body::from(Bytes::copy_from_slice(body))).ok()
+    let mut request = request.body(Body::from(Bytes::copy_from_slice(body))).ok()?;
+    // As hyper gives it: true, or absent.
+    let headers = request.headers_mut();
+    if !headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.insert(header::CONTENT_LENGTH, body.len().into());
+    } else {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    Some(request)
 }
 
-async fn answered(cloud: &Cloud, server: &Server, request: Request<Body>) {
+/// What stands before a mark and behind it.
+fn cut<'a>(bytes: &'a [u8], mark: &[u8]) -> (&'a [u8], &'a [u8]) {
+    match bytes.windows(mark.len()).position(|some| some == mark) {
+        Some(at) => (&bytes[..at], &bytes[at + mark.len()..]),
+        None => (bytes, &[]),
+    }
+}
+
+fn replaced(mut bytes: &[u8], mark: &[u8], by: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    while let Some(at) = bytes.windows(mark.len()).position(|some| some == mark) {
+        out.extend_from_slice(&bytes[..at]);
+        out.extend_from_slice(by.as_bytes());
+        bytes = &bytes[at + mark.len()..];
+    }
+    out.extend_from_slice(bytes);
+    out
+}
+
+/// What the next request may ask with.
+fn id_in(answer: &str) -> Option<String> {
+    let marks = [
+        ("<UploadId>", '<'),
+        ("\"ShardIterator\":\"", '"'),
+        ("\"nextToken\":\"", '"'),
+        ("\"NextToken\":\"", '"'),
+    ];
+    marks.iter().find_map(|(mark, end)| {
+        let (_, rest) = answer.split_once(mark)?;
+        Some(rest.split_once(*end)?.0.to_owned())
+    })
+}
+
+/// Sends a request and checks its answer; gives its body.
+async fn answered(cloud: &Cloud, server: &Server, request: Request<Body>) -> String {
     let response = server::handle(State(server.clone()), ConnectInfo(Cut::default()), request).await;
     let (head, body) = response.into_parts();
     let body = body.collect().await.expect("a whole body").to_bytes();
@@ -125,4 +170,5 @@ async fn answered(cloud: &Cloud, server: &Server, request: Request<Body>) {
             "an error without a name: {text}"
         );
     }
+    text.into_owned()
 }
