@@ -35,8 +35,8 @@ const BETWEEN: &[u8] = b"\n%%\n";
 /// %%                         on a line of its own, before the next one
 /// ```
 ///
-/// `@NOW` stands for the time in milliseconds, `@ID` for the id of an upload, the iterator or the token in the
-/// last answer that had one.
+/// `@NOW` stands for the time in milliseconds, `@ID` for the id of an upload, the iterator or the token
+/// in the last answer that had one.
 pub fn fuzz_requests(data: &[u8]) {
     let (missing, mut rest) = match data.strip_prefix(b"create\n") {
         Some(rest) => (Missing::Create, rest),
