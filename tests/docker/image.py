@@ -371,7 +371,7 @@ def initialised(engine, image):
             records = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
             want = {"first": "hello", "second": "world", "cluster": "prod", "definition": "web:7"}
             check(len(records) == 1 and want.items() <= records[0].items(), "records: %s" % done.stdout[-2000:])
-        done = start("--env", "aws_fluent_bit_init_s3_3=arn:aws:s3:::configs/missing.conf")
+        done = start("--tmpfs", "/tmp:mode=1777", "--env", "aws_fluent_bit_init_s3_3=arn:aws:s3:::configs/missing.conf")
         check(done.returncode == 66 and "aws_fluent_bit_init_s3_3" in done.stdout,
               "a missing object: %d %s" % (done.returncode, done.stdout[-1000:]))
         print("initialised: metadata, S3 and files, in /init and where that is read-only")
