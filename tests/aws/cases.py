@@ -443,7 +443,45 @@ def lost(binary):
         print("  sent again, as they may have arrived: %s" % {name: run.ambiguous(name) for name in outputs})
 
 
-CASES = {"moto": moto, "local": local, "refusals": refusals, "outage": outage, "lost": lost}
+def sources(binary):
+    """Configuration from AWS: objects, secrets and parameters by reference, and all that a task definition brings along."""
+    with Local(binary) as side:
+        side.started()
+        secret = side.get("secretsmanager").create_secret(Name="web", SecretString='{"password": "pw"}')["ARN"]
+        side.get("ssm").put_parameter(Name="/app/key", Value="a value", Type="SecureString")
+        side.s3.create_bucket(Bucket="conf", CreateBucketConfiguration={"LocationConstraint": REGION})
+        side.s3.put_object(Bucket="conf", Key="team/extra.conf", Body=b"[FILTER]\n    Name grep\n    Match *\n    Exclude log no\n")
+        task = {"family": "web", "executionRoleArn": "arn:aws:iam::123456789012:role/exec", "containerDefinitions": [
+            {"name": "router", "image": "firelane", "user": "0", "memoryReservation": 50, "firelensConfiguration": {
+                "type": "fluentbit", "options": {"config-file-type": "s3", "config-file-value": "arn:aws:s3:::conf/team/extra.conf"}}},
+            {"name": "app", "image": "app", "memory": 64, "logConfiguration": {
+                "logDriver": "awsfirelens", "options": {"Name": "http", "Host": "127.0.0.1", "http_user": "u"},
+                "secretOptions": [{"name": "http_passwd", "valueFrom": secret + ":password::"}]}}]}
+        conf = "[INPUT]\n    Name dummy\n@INCLUDE %s\n[OUTPUT]\n    Name http\n    Match *\n    Header X-Key ${%s}\n" \
+               "    HTTP_User u\n    HTTP_Passwd ${%s}\n"
+        good = ("s3://conf/team/extra.conf", "ssm:/app/key", "secret:" + secret + ":password::")
+
+        def dry(content, *arguments):
+            path = os.path.join(side.folder, "given")
+            with open(path, "w") as f:
+                f.write(content)
+            done = subprocess.run([binary, "router", *arguments, path, "--dry-run"], stdin=subprocess.DEVNULL, text=True,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60,
+                                  env=dict(os.environ, AWS_ENDPOINT_URL=side.endpoint))
+            return done.returncode, done.stdout
+        for content, arguments in ((json.dumps(task), ["--task"]), (conf % good, ["-c"])):
+            code, text = dry(content, *arguments)
+            check(code == 0 and "successful" in text, "%s ended with %d: %s" % (arguments, code, text))
+        for at, bad, word in ((0, "arn:aws:s3:::conf/none.conf", "NoSuchKey"), (1, "ssm:/none", "invalid parameters: /none"),
+                              (2, "secret:none", "ResourceNotFoundException"),
+                              (2, "secret:" + secret + ":user::", "did not contain json key user")):
+            code, text = dry(conf % (*good[:at], bad, *good[at + 1:]), "-c")
+            check(code in (66, 78) and word in text, "%s ended with %d: %s" % (bad, code, text))
+        print("  objects, secrets and parameters are fetched; what is missing is named")
+
+
+CASES = {"sources": sources, "moto": moto, "local": local, "refusals": refusals, "outage": outage,
+         "lost": lost}
 
 
 def main():

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The AWS outputs against two AWS sides: `moto` (PyPI), and our own local endpoint.
 
-    tests/aws/run.py --bin PATH --work FOLDER [--only moto|local|refusals|outage|lost]
+    tests/aws/run.py --bin PATH --work FOLDER [--only sources|moto|local|refusals|outage|lost]
 
 Guarantees: 50,000 records over the FireLens path reach each destination once, in order within a stream, as boto3 reads
 them back; embedded metrics arrive as they were written; with refusals, partial failures, credentials that expire and an
