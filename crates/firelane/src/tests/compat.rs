@@ -238,16 +238,19 @@ fn the_table_is_true() {
         for (key, state) in properties {
             let (state, lower) = (state.as_str().unwrap_or_default(), key.to_ascii_lowercase());
             for name in plugins {
-                let fates: Vec<_> = match kind {
-                    "service" => vec![try_service(&lower)],
-                    kind => {
-                        let plugin = Plugin { kind, name };
-                        VALUES
-                            .iter()
-                            .map(|value| plugin.try_value(&lower, value))
-                            .collect()
+                let mut fates = Vec::new();
+                // Whether a property is known does not depend on its value: one value that shows the
+                // state is enough.
+                for value in VALUES {
+                    let plugin = Plugin { kind, name };
+                    fates.push(match kind {
+                        "service" => try_service(&lower),
+                        _ => plugin.try_value(&lower, value),
+                    });
+                    if kind == "service" || judge(&lower, state, &fates).is_none() {
+                        break;
                     }
-                };
+                }
                 if let Some(fault) = judge(&lower, state, &fates) {
                     faults.push(format!("{kind} {name} {key} ({state}): {fault}: {fates:?}"));
                 }
