@@ -21,7 +21,7 @@ const RECORDS_MAX: u32 = 600;
 /// were taken, and what is said of single records is said of those of the request, of each one thing.
 ///
 /// ```text
-/// STATUS RECORDS          status of the answer; records of the request, 4 where absent
+/// STATUS RECORDS          status of the answer; records of the request, 2 to 600, else 4
 /// name: value             headers, up to an empty line
 ///
 /// body
@@ -57,7 +57,7 @@ pub fn fuzz_answers(data: &[u8]) {
         is_cut: false,
     };
     failures(&response);
-    judges(&response, records.min(RECORDS_MAX));
+    judges(&response, records.clamp(2, RECORDS_MAX));
     s3::calls::fuzz_answer(bucket(), &response);
     cloudwatch_logs::api::fuzz_answer(response);
 }

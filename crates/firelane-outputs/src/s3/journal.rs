@@ -143,9 +143,10 @@ pub(super) fn replay(file: &[u8]) -> Replayed {
         }
     };
     while let Some((payload, next)) = next_entry(rest) {
-        if apply(&mut replayed.uploads, payload).is_none() {
+        let Some(entry) = Entry::read(payload) else {
             break;
-        }
+        };
+        entry.apply(&mut replayed.uploads);
         rest = next;
     }
     replayed.torn = rest.len();
@@ -162,42 +163,62 @@ fn next_entry(rest: &[u8]) -> Option<(&[u8], &[u8])> {
     (crc32c::crc32c(payload) == sum).then_some((payload, reader.0))
 }
 
-fn apply(uploads: &mut BTreeMap<u64, Upload>, payload: &[u8]) -> Option<()> {
-    let mut reader = Reader(payload);
-    match reader.u8()? {
-        1 => {
-            let number = reader.u64()?;
-            let upload = Upload {
-                begun: reader.u64()?,
-                tag: reader.text()?.into(),
-                key: reader.string()?,
-                id: reader.string()?,
-                parts: Vec::new(),
-            };
-            uploads.insert(number, upload);
-        }
-        2 => {
-            let upload = reader.u64()?;
-            let part = Part {
-                number: reader.u32()?,
-                stored: reader.u64()?,
-                records: reader.u64()?,
-                bytes: reader.u64()?,
-                etag: reader.string()?,
-            };
-            if part.stored.max(part.records).max(part.bytes) > AMOUNT_MAX {
-                return None;
+/// What an entry says.
+enum Entry {
+    Begin(u64, Upload),
+    Part(u64, Part),
+    End(u64),
+}
+
+impl Entry {
+    /// `None` where the payload is no whole one, or more than one.
+    fn read(payload: &[u8]) -> Option<Self> {
+        let mut reader = Reader(payload);
+        let entry = match (reader.u8()?, reader.u64()?) {
+            (1, number) => {
+                let upload = Upload {
+                    begun: reader.u64()?,
+                    tag: reader.text()?.into(),
+                    key: reader.string()?,
+                    id: reader.string()?,
+                    parts: Vec::new(),
+                };
+                Self::Begin(number, upload)
             }
-            if let Some(upload) = uploads.get_mut(&upload) {
-                upload.parts.push(part);
+            (2, number) => {
+                let part = Part {
+                    number: reader.u32()?,
+                    stored: reader.u64()?,
+                    records: reader.u64()?,
+                    bytes: reader.u64()?,
+                    etag: reader.string()?,
+                };
+                if part.stored.max(part.records).max(part.bytes) > AMOUNT_MAX {
+                    return None;
+                }
+                Self::Part(number, part)
             }
-        }
-        3 => {
-            uploads.remove(&reader.u64()?);
-        }
-        _ => return None,
+            (3, number) => Self::End(number),
+            _ => return None,
+        };
+        reader.0.is_empty().then_some(entry)
     }
-    reader.0.is_empty().then_some(())
+
+    fn apply(self, uploads: &mut BTreeMap<u64, Upload>) {
+        match self {
+            Self::Begin(number, upload) => {
+                uploads.insert(number, upload);
+            }
+            Self::Part(number, part) => {
+                if let Some(upload) = uploads.get_mut(&number) {
+                    upload.parts.push(part);
+                }
+            }
+            Self::End(number) => {
+                uploads.remove(&number);
+            }
+        }
+    }
 }
 
 struct Reader<'a>(&'a [u8]);
