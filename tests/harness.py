@@ -1,5 +1,6 @@
 """What the Docker and client tests share: a router under test, an HTTP destination, the ledgers of the exit lines."""
 
+import argparse
 import http.server
 import os
 import re
@@ -133,6 +134,25 @@ def venv(work):
     with open(mark, "w") as f:
         f.write(want)
     return python
+
+
+def cases(file, env, *arguments, limit=300):
+    """Runs the cases.py beside `file` in the virtual environment, for a binary: `--bin PATH --work FOLDER` and `arguments`
+    (names of options, whose values it gets). Nothing of the environment may lead to the real AWS."""
+    parser = argparse.ArgumentParser()
+    for name in ("--bin", "--work"):
+        parser.add_argument(name, required=True)
+    for name in arguments:
+        parser.add_argument(name, default="")
+    options = vars(parser.parse_args())
+    python = venv(os.path.abspath(options["work"]))
+    own = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
+    own.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull, AWS_EC2_METADATA_DISABLED="true",
+               PYTHONWARNINGS="ignore", PYTHONUNBUFFERED="1", PYTHONDONTWRITEBYTECODE="1", **env)
+    command = [python, os.path.join(os.path.dirname(os.path.abspath(file)), "cases.py"), os.path.abspath(options["bin"])]
+    command += [options[name.strip("-")] for name in arguments]
+    done = subprocess.run(command, env=own, stdin=subprocess.DEVNULL, timeout=limit)
+    check(done.returncode == 0, "the cases ended with %s" % done.returncode)
 
 
 def file_lines(path):

@@ -8,32 +8,11 @@ says; limits and errors are AWS's; signatures are verified; faults come as the c
 after a restart. FOLDER keeps the virtual environment between runs.
 """
 
-import argparse
 import os
-import subprocess
 import sys
 
 sys.dont_write_bytecode = True
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.dirname(HERE))
-from harness import check, main, venv  # noqa: E402
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from harness import cases, main  # noqa: E402
 
-
-def run():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--bin", required=True)
-    parser.add_argument("--work", required=True)
-    options = parser.parse_args()
-    python = venv(os.path.abspath(options.work))
-    # Nothing of the environment may lead to the real AWS.
-    env = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
-    env.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull, AWS_EC2_METADATA_DISABLED="true",
-               AWS_DEFAULT_REGION="us-east-1", PYTHONWARNINGS="ignore")
-    done = subprocess.run([python, os.path.join(HERE, "cases.py"), os.path.abspath(options.bin)], env=env,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          errors="replace", timeout=300)
-    print(done.stdout, end="")
-    check(done.returncode == 0, "the cases ended with %s" % done.returncode)
-
-
-main(run)
+main(lambda: cases(__file__, dict(AWS_DEFAULT_REGION="us-east-1")))

@@ -93,7 +93,10 @@ async fn calls(settings: AwsSettings, count: usize) -> Result<(), String> {
                     answer.status,
                     String::from_utf8_lossy(&answer.body)
                 )),
-                Some(failure) => Err(format!("{failure}; {}", client.explain(&failure).await)),
+                Some(failure) => Err(format!(
+                    "{failure}; {}",
+                    client.explain(&failure, None, None).await
+                )),
             }
         });
     }

@@ -22,6 +22,7 @@ pub mod http;
 pub mod limits;
 pub mod listen;
 pub mod net_config;
+pub mod page;
 pub mod proxy;
 pub mod server;
 pub mod stream;

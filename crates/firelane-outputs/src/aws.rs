@@ -3,9 +3,8 @@
 use firelane_conf::Diagnostic;
 use firelane_core::{BuildCx, Cause, CauseKind, HttpResponse, Judgement};
 use firelane_net::aws::{AwsClient, AwsEndpoint, AwsSettings, Class, Failure, Service, user_agent};
-
 use firelane_net::proxy::process_env;
-use firelane_net::{ClientTls, Endpoint, TlsConfig};
+use firelane_net::{ClientTls, Endpoint, Response, TlsConfig};
 
 use crate::settings::{Network, refuse};
 
@@ -20,18 +19,9 @@ pub(crate) fn client(
     mut settings: AwsSettings,
 ) -> Result<AwsClient, Vec<Diagnostic>> {
     let network = Network::read_forced(cx)?;
-    let mut errors = Vec::new();
-    for (key, text) in [
-        ("endpoint", &settings.endpoint),
-        ("sts_endpoint", &settings.sts_endpoint),
-    ] {
-        if let Some(Err(error)) = text
-            .as_deref()
-            .map(|text| AwsEndpoint::parse(text, settings.port))
-        {
-            errors.push(refuse(cx, key, error.reason));
-        }
-    }
+    let endpoint = checked(cx, "endpoint", settings.endpoint.as_deref(), settings.port);
+    let sts = checked(cx, "sts_endpoint", settings.sts_endpoint.as_deref(), None);
+    let errors: Vec<_> = [endpoint, sts].into_iter().filter_map(Result::err).collect();
     if settings.user_agent.is_empty() {
         settings.user_agent = user_agent(USER_AGENT, &process_env);
     }
@@ -49,13 +39,7 @@ pub(crate) fn client_at(
     network: Network,
     endpoint: &Endpoint,
 ) -> Result<AwsClient, Vec<Diagnostic>> {
-    if let Some(Err(error)) = settings
-        .sts_endpoint
-        .as_deref()
-        .map(|text| AwsEndpoint::parse(text, None))
-    {
-        return Err(vec![refuse(cx, "aws_sts_endpoint", error.reason)]);
-    }
+    checked(cx, "aws_sts_endpoint", settings.sts_endpoint.as_deref(), None).map_err(|error| vec![error])?;
     let scheme = if network.tls.is_some() { "https" } else { "http" };
     settings.endpoint = Some(format!("{scheme}://{endpoint}"));
     settings.user_agent = user_agent(USER_AGENT, &process_env);
@@ -69,6 +53,25 @@ pub(crate) fn client_at(
     let tls = network.tls.map_or_else(unused, Ok);
     let tls = tls.map_err(|error| vec![refuse(cx, "tls", &error.to_string())])?;
     Ok(AwsClient::new(service, settings, tls, network.net))
+}
+
+/// Refuses an endpoint that is none.
+fn checked(cx: &BuildCx<'_>, key: &str, text: Option<&str>, port: Option<u16>) -> Result<(), Diagnostic> {
+    match text.map(|text| AwsEndpoint::parse(text, port)) {
+        Some(Err(error)) => Err(refuse(cx, key, error.reason)),
+        _ => Ok(()),
+    }
+}
+
+/// What to do about a denial, if the answer is one: for its text.
+pub(crate) async fn help(
+    client: &AwsClient,
+    answer: &Response,
+    action: Option<&str>,
+    resource: Option<&str>,
+) -> Option<String> {
+    let failure = Failure::of(answer).filter(|failure| failure.class == Class::Denied)?;
+    Some(client.explain(&failure, action, resource).await)
 }
 
 /// The failure in an answer, if it is one.

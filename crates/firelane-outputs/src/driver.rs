@@ -13,10 +13,12 @@ use firelane_core::{
     BoxFuture, Cause, CauseKind, Chunk, DeliverCx, GroupBy, HttpOutput, HttpRequest, HttpResponse, Judgement,
     Limits, Order, Outcome, Output, Uncovered,
 };
-use firelane_net::aws::{AwsClient, AwsError, BodyHash, Class, Failure};
+use firelane_net::aws::{AwsClient, AwsError, BodyHash};
 use firelane_net::{HeaderName, HeaderValue, HttpClient, HttpError, Method, Request, Response};
 use firelane_record::set::RecordSet;
 use tracing::debug;
+
+use crate::aws;
 
 /// An output over HTTP as an [`Output`].
 pub struct Http<T> {
@@ -113,17 +115,9 @@ impl<T: HttpOutput> Http<T> {
         let endpoint = self.sender.place();
         debug!(target: "output", instance = %cx.name, endpoint, status, bytes, "answered");
         let judgement = self.output.judge(request, &response);
-        match (&self.sender, Failure::of(&answer)) {
-            (Sender::Signed(client), Some(failure)) if failure.class == Class::Denied => {
-                let target = request
-                    .headers
-                    .iter()
-                    .find(|(name, _)| name.eq_ignore_ascii_case("x-amz-target"));
-                let action = target.and_then(|(_, target)| client.service().action(target));
-                let help = client.explain_call(&failure, action.as_deref()).await;
-                Ok(explained(judgement, &help))
-            }
-            _ => Ok(judgement),
+        match self.sender.help(request, &answer).await {
+            Some(help) => Ok(explained(judgement, &help)),
+            None => Ok(judgement),
         }
     }
 
@@ -140,14 +134,22 @@ impl<T: HttpOutput> Http<T> {
 
 impl Sender {
     async fn send(&self, request: Request, hash: Option<BodyHash>) -> Result<Response, Cause> {
-        match (self, hash) {
-            (Self::Plain(client), _) => client.send(request).await.map_err(|error| cause(&error)),
-            (Self::Signed(client), None) => client.send(request).await.map_err(|error| aws_cause(&error)),
-            (Self::Signed(client), Some(hash)) => {
+        match self {
+            Self::Plain(client) => client.send(request).await.map_err(|error| cause(&error)),
+            Self::Signed(client) => {
                 let answer = client.send_hashed(request, hash).await;
                 answer.map_err(|error| aws_cause(&error))
             }
         }
+    }
+
+    /// What to do about a denial.
+    async fn help(&self, request: &HttpRequest, answer: &Response) -> Option<String> {
+        let Self::Signed(client) = self else { return None };
+        let mut headers = request.headers.iter();
+        let target = headers.find(|(name, _)| name.eq_ignore_ascii_case("x-amz-target"));
+        let action = target.and_then(|(_, target)| client.service().action(target));
+        aws::help(client, answer, action.as_deref(), None).await
     }
 
     fn place(&self) -> String {

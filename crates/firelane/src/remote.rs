@@ -4,15 +4,13 @@
 use std::future::Future;
 use std::time::Duration;
 
-use firelane_net::aws::{AwsEndpoint, Sources};
-use firelane_net::{ClientTls, Endpoint, HttpClient, Method, NetConfig, Request, TlsConfig};
+use firelane_net::aws::Sources;
+use firelane_net::page;
 
 /// Time for one page.
 const PAGE_LIMIT: Duration = Duration::from_secs(5);
 /// How often something is asked for.
 const TRIES: usize = 3;
-/// Most bytes of a page.
-const PAGE_MAX: usize = 1 << 20;
 
 /// Gets a page; an error for every status but success.
 pub(crate) fn get(url: &str) -> Result<Vec<u8>, String> {
@@ -27,38 +25,12 @@ pub(crate) fn get(url: &str) -> Result<Vec<u8>, String> {
 
 /// Gets a page, whatever its status.
 pub(crate) fn fetch(url: &str, limit: Duration) -> Result<(u16, Vec<u8>), String> {
-    let (_, rest) = url.split_once("://").unwrap_or(("http", url));
-    let path = rest.find('/').map_or("/", |at| &rest[at..]);
-    let base = url.strip_suffix(path).unwrap_or(url);
-    let base = if url.contains("://") {
-        base.to_owned()
-    } else {
-        format!("http://{base}")
+    let url = match url.contains("://") {
+        true => url.to_owned(),
+        // As curl does.
+        false => format!("http://{url}"),
     };
-    let place = AwsEndpoint::parse(&base, None).map_err(|error| error.to_string())?;
-    let tls = place.is_tls.then(|| {
-        let on = TlsConfig {
-            tls: true.into(),
-            ..TlsConfig::default()
-        };
-        ClientTls::build(&on)
-    });
-    let tls = tls.transpose().map_err(|error| error.to_string())?;
-    let net = NetConfig {
-        connect_timeout: limit.into(),
-        ..NetConfig::default()
-    };
-    let client = HttpClient::new(Endpoint::tcp(&place.host, place.port), tls, &net, None);
-    let client = client.map_err(|error| error.to_string())?;
-    let client = client.response_limit(PAGE_MAX).response_timeout(limit);
-    let request = Request {
-        method: Method::GET,
-        target: path.to_owned(),
-        headers: Vec::new(),
-        body: bytes::Bytes::new(),
-    };
-    let answer = wait(async move { client.send(request).await })?;
-    let answer = answer.map_err(|error| error.to_string())?;
+    let answer = wait(page::get(&url, limit))??;
     Ok((answer.status, answer.body.to_vec()))
 }
 

@@ -12,10 +12,11 @@ use super::denied::Denial;
 use super::endpoint::{Flags, endpoint_of_env};
 use super::region::region;
 use super::sign::{Signer, hash};
-use super::{AwsEndpoint, Class, Failure, Partition, Service, sdk, xml};
+use super::{AwsEndpoint, Class, Failure, Partition, Service, xml};
 use crate::connect::Endpoint;
 use crate::http::{HttpClient, HttpError, Request, Response};
 use crate::net_config::NetConfig;
+use crate::page;
 use crate::proxy::{Proxy, process_env};
 use crate::tls::ClientTls;
 
@@ -145,13 +146,16 @@ impl AwsClient {
     /// `Authorization` and what else the signature needs are added. Signed and sent a second time where
     /// it was refused for its time or its credentials.
     pub async fn send(&self, request: Request) -> Result<Response, AwsError> {
-        let hash = body_hash(&request).await;
-        self.send_hashed(request, hash).await
+        self.send_hashed(request, None).await
     }
 
     /// [`send`](Self::send) with the hash of the body, for who has made it where the body was made.
-    pub async fn send_hashed(&self, request: Request, hash: BodyHash) -> Result<Response, AwsError> {
+    pub async fn send_hashed(&self, request: Request, hash: Option<BodyHash>) -> Result<Response, AwsError> {
         let ready = self.inner.ready().await?;
+        let hash = match hash {
+            Some(hash) => hash,
+            None => body_hash(&request).await,
+        };
         let mut second = false;
         loop {
             let kept = ready.source.get().await.map_err(AwsError::Setup)?;
@@ -185,23 +189,9 @@ impl AwsClient {
     }
 
     /// What to do about a denial, in a sentence: who may not do what, and the statement that is missing.
-    /// Asks STS who we are where the service did not say.
-    pub async fn explain(&self, failure: &Failure) -> String {
-        self.explain_call(failure, None).await
-    }
-
-    /// The same for a call whose action is known, as in `s3:PutObject`: not every service names it.
-    pub async fn explain_call(&self, failure: &Failure, action: Option<&str>) -> String {
-        self.explain_on(failure, action, None).await
-    }
-
-    /// The same where the resource is known too, but for its partition: what stands behind `arn:PARTITION:`.
-    pub(super) async fn explain_on(
-        &self,
-        failure: &Failure,
-        action: Option<&str>,
-        resource: Option<&str>,
-    ) -> String {
+    /// Asks STS who we are where the service did not say. Not every service names the `action`, as in
+    /// `s3:PutObject`, and the `resource`: what stands behind `arn:PARTITION:`.
+    pub async fn explain(&self, failure: &Failure, action: Option<&str>, resource: Option<&str>) -> String {
         let mut denial = Denial::read(&failure.message);
         denial.action = denial.action.or_else(|| action.map(ToOwned::to_owned));
         if denial.resource.is_none()
@@ -236,7 +226,7 @@ impl AwsClient {
             ..self.inner.settings.clone()
         };
         // The plugin's own authorities may be those of one private service.
-        let sts = Self::new(Service::STS, settings, sdk::tls().ok()?, self.inner.net.clone());
+        let sts = Self::new(Service::STS, settings, page::tls().ok()?, self.inner.net.clone());
         let request = Request {
             method: ::http::Method::POST,
             target: "/".to_owned(),

@@ -31,3 +31,4 @@ pub use endpoint::{Endpoint as AwsEndpoint, EndpointError, Partition};
 pub use failure::{Class, Failure};
 pub use service::Service;
 pub use sources::{Sources, encoded};
+pub use xml::element;

@@ -1,6 +1,5 @@
 //! Our HTTP client as the one that `aws-config` asks credentials with: no second stack for sockets and TLS.
 
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,28 +15,15 @@ use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 
 use super::clock::Clock;
-use super::{AwsEndpoint, Class, EndpointError, Failure};
+use super::{AwsEndpoint, Class, Failure};
 use crate::connect::Endpoint;
 use crate::http::{HttpClient, HttpError, Phase, Request, Response};
-use crate::net_config::NetConfig;
-use crate::proxy::{Proxy, process_env};
-use crate::tls::{ClientTls, TlsConfig};
+use crate::page;
 
-/// Most bytes of an answer: credentials are some KiB.
-const ANSWER_MAX: usize = 256 << 10;
 /// Time for a connection and for an answer, unless the caller sets less.
 const LIMIT: Duration = Duration::from_secs(5);
 /// Most calls that are noted.
 const TRACE_MAX: usize = 16;
-
-/// TLS with the system's roots.
-pub(super) fn tls() -> Result<ClientTls, String> {
-    let config = TlsConfig {
-        tls: true.into(),
-        ..TlsConfig::default()
-    };
-    ClientTls::build(&config).map_err(|error| error.to_string())
-}
 
 /// What was asked and what came of it, for the text of an error. Paths are left out: some are secrets.
 #[derive(Debug, Clone, Default)]
@@ -122,13 +108,13 @@ impl HttpConnector for Caller {
 impl Caller {
     async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let user = |text: String| ConnectorError::user(text.into());
-        let (mut place, target) = parts(request.uri()).map_err(|error| user(error.to_string()))?;
+        let (mut place, target) = page::parts(request.uri()).map_err(|error| user(error.to_string()))?;
         let mut message = message(&request, target).map_err(user)?;
         if let Some(sts) = self.sts.filter(|_| is_for_sts(&message)) {
             send_to(&sts, &place, &mut message);
             place = sts;
         }
-        let client = connect(&place, self.connect).map_err(user)?;
+        let client = page::client(&place, self.connect).map_err(user)?;
         let client = client.response_timeout(self.read);
         let ahead = self.clock.ahead();
         let answer = exchange(&client, &place, message, &self.trace).await?;
@@ -208,57 +194,12 @@ async fn exchange(
     answer.map_err(failure)
 }
 
-/// Where a URL leads, and its path with the query.
-fn parts(url: &str) -> Result<(AwsEndpoint, String), EndpointError> {
-    let at = url.find("://").map_or(0, |at| at + 3);
-    let path = url[at..].find('/').map_or(url.len(), |slash| at + slash);
-    let target = if path == url.len() { "/" } else { &url[path..] };
-    Ok((AwsEndpoint::parse(&url[..path], None)?, target.to_owned()))
-}
-
 /// Gets a page.
 pub(super) async fn get(url: &str, trace: &Trace) -> Result<Response, String> {
-    let (place, target) = parts(url).map_err(|error| error.to_string())?;
-    let client = connect(&place, LIMIT)?.response_timeout(LIMIT);
-    let request = Request {
-        method: Method::GET,
-        target,
-        headers: Vec::new(),
-        body: Bytes::new(),
-    };
-    let answer = exchange(&client, &place, request, trace).await;
+    let (place, target) = page::parts(url).map_err(|error| error.to_string())?;
+    let client = page::client(&place, LIMIT)?.response_timeout(LIMIT);
+    let answer = exchange(&client, &place, page::request(target), trace).await;
     answer.map_err(|_| "there is no answer".to_owned())
-}
-
-fn connect(place: &AwsEndpoint, limit: Duration) -> Result<HttpClient, String> {
-    let net = NetConfig {
-        connect_timeout: limit.into(),
-        keepalive: false.into(),
-        ..NetConfig::default()
-    };
-    let endpoint = Endpoint::tcp(&place.host, place.port);
-    let proxy = match is_near(&place.host) {
-        true => None,
-        false => Proxy::choose(None, &endpoint, place.is_tls, &net, &process_env)
-            .map_err(|error| error.to_string())?,
-    };
-    let tls = place.is_tls.then(tls).transpose()?;
-    let client = HttpClient::new(endpoint, tls, &net, proxy).map_err(|error| error.to_string())?;
-    Ok(client.response_limit(ANSWER_MAX))
-}
-
-/// This machine, or what stands beside it (container and instance metadata): never behind a proxy, and
-/// their tokens are none of its business.
-fn is_near(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    match bare.parse() {
-        Ok(IpAddr::V4(ip)) => ip.is_loopback() || ip.is_link_local(),
-        // fd00:ec2::/32 is that of the instance and of EKS.
-        Ok(IpAddr::V6(ip)) => {
-            ip.is_loopback() || ip.is_unicast_link_local() || ip.segments()[..2] == [0xfd00, 0xec2]
-        }
-        Err(_) => bare.eq_ignore_ascii_case("localhost"),
-    }
 }
 
 fn failure(error: HttpError) -> ConnectorError {
@@ -274,32 +215,6 @@ fn failure(error: HttpError) -> ConnectorError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn urls_have_two_parts() {
-        let (place, target) = parts("http://[::1]:80/a?b=/c").unwrap();
-        assert_eq!((place.host.as_str(), target.as_str()), ("[::1]", "/a?b=/c"));
-        let (place, target) = parts("https://host").unwrap();
-        assert_eq!((place.port, place.is_tls, target.as_str()), (443, true, "/"));
-        assert!(parts("ftp://host/").is_err());
-    }
-
-    #[test]
-    fn neighbours_are_known() {
-        for host in [
-            "127.0.0.1",
-            "169.254.170.2",
-            "169.254.169.254",
-            "[::1]",
-            "[fd00:ec2::254]",
-            "LocalHost",
-        ] {
-            assert!(is_near(host), "{host}");
-        }
-        for host in ["10.0.0.1", "sts.us-east-1.amazonaws.com", "[fd00:ec3::254]"] {
-            assert!(!is_near(host), "{host}");
-        }
-    }
 
     #[test]
     fn a_trace_is_bounded_and_tells_each_failure_once() {

@@ -10,9 +10,10 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{AwsClient, AwsSettings, Class, Failure, Service, sdk, user_agent, xml};
+use super::{AwsClient, AwsSettings, Class, Failure, Service, user_agent, xml};
 use crate::http::{Request, Response};
 use crate::net_config::NetConfig;
+use crate::page;
 use crate::proxy::process_env;
 use crate::tls::ClientTls;
 
@@ -138,7 +139,7 @@ impl Sources {
         };
         Ok(Self {
             settings,
-            tls: sdk::tls()?,
+            tls: page::tls()?,
         })
     }
 
@@ -325,7 +326,7 @@ async fn told(client: &AwsClient, answer: &Response, action: &str, resource: Opt
         Some(failure) if failure.class == Class::Denied => {
             format!(
                 "{failure}; {}",
-                client.explain_on(&failure, Some(action), resource).await
+                client.explain(&failure, Some(action), resource).await
             )
         }
         Some(failure) => failure.to_string(),
@@ -420,5 +421,23 @@ mod tests {
         let body = "<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region></Error>";
         assert_eq!(region_of(&answer(400, None, body)).as_deref(), Some("eu-west-1"));
         assert_eq!(region_of(&answer(403, None, "<Error/>")), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn encoded_keys_are_plain_ascii_and_come_back(key in "\\PC{0,60}") {
+            let text = encoded(&key);
+            let mut bytes = Vec::new();
+            let mut rest = text.bytes();
+            while let Some(byte) = rest.next() {
+                proptest::prop_assert!(byte.is_ascii_graphic() && !b"+?#".contains(&byte));
+                let hex = |digit: u8| char::from(digit).to_digit(16).unwrap() as u8;
+                bytes.push(match byte {
+                    b'%' => hex(rest.next().unwrap()) * 16 + hex(rest.next().unwrap()),
+                    byte => byte,
+                });
+            }
+            proptest::prop_assert_eq!(bytes, key.into_bytes());
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 /// The text of the first element `name`, with its entities resolved. `None` where it is not there or not
 /// closed.
-pub(super) fn element(xml: &str, name: &str) -> Option<String> {
+pub fn element(xml: &str, name: &str) -> Option<String> {
     raw(xml, name).map(unescaped)
 }
 

@@ -328,7 +328,7 @@ async fn a_denial_is_explained() {
     let client = client(Service::LOGS, &keys, &service);
     let failure = Failure::of(&client.call("x.y", "{}").await.unwrap()).unwrap();
     assert_eq!(failure.class, Class::Denied);
-    let help = client.explain(&failure).await;
+    let help = client.explain(&failure, None, None).await;
     assert!(
         help.starts_with(
             "role web may not logs:PutLogEvents on arn:aws:logs:eu-west-1:1:log-group:app; missing: {"
@@ -358,7 +358,7 @@ async fn who_we_are_is_asked_once() {
     for _ in 0..3 {
         let answer = client.send(request(Method::GET, "/b/k", "")).await.unwrap();
         let failure = Failure::of(&answer).unwrap();
-        let help = client.explain(&failure).await;
+        let help = client.explain(&failure, None, None).await;
         assert_eq!(
             help,
             "role task-role may not do this; `firelane iam TASK` prints the whole policy"
@@ -378,7 +378,7 @@ async fn who_we_are_may_stay_unknown() {
     for _ in 0..3 {
         assert!(
             client
-                .explain(&failure)
+                .explain(&failure, None, None)
                 .await
                 .starts_with("the caller's role may not")
         );

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use firelane_core::{BoxFuture, Cause, CauseKind, HttpResponse, Judgement};
-use firelane_net::aws::{AwsClient, AwsError, Class, Failure, Service};
+use firelane_net::aws::{AwsClient, AwsError, BodyHash, Class, Failure, Service};
 use firelane_net::{HeaderName, HeaderValue, Method, Request, Response, header};
 use firelane_record::accessor::Accessor;
 use firelane_record::json;
@@ -32,10 +32,48 @@ impl Operation {
     }
 }
 
+/// A body, and its hash where that was made beside it.
+#[derive(Debug, Clone)]
+pub(super) struct Payload {
+    pub(super) bytes: Bytes,
+    pub(super) hash: Option<BodyHash>,
+}
+
+impl From<Vec<u8>> for Payload {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self {
+            bytes: bytes.into(),
+            hash: None,
+        }
+    }
+}
+
 /// Who answers: the service, or a model of it in tests.
 pub(super) trait Api: Send + Sync + 'static {
     /// Sends a request; the answer may have any status.
-    fn call(&self, operation: Operation, body: Bytes) -> BoxFuture<'_, Result<Response, AwsError>>;
+    fn call(&self, operation: Operation, body: Payload) -> BoxFuture<'_, Result<Response, AwsError>>;
+
+    /// What to do about a denial, if the answer is one.
+    fn help<'a>(&'a self, _operation: Operation, _answer: &'a Response) -> BoxFuture<'a, Option<String>> {
+        Box::pin(async { None })
+    }
+}
+
+/// Calls, and reads the answer.
+pub(super) async fn ask(api: &dyn Api, operation: Operation, body: impl Into<Payload>) -> Answer {
+    let answer = api.call(operation, body.into()).await;
+    let help = match &answer {
+        Ok(answer) => api.help(operation, answer).await,
+        Err(_) => None,
+    };
+    match (Answer::read(answer), help) {
+        (Answer::Denied(mut why), Some(help)) => {
+            why.text.push_str("; ");
+            why.text.push_str(&help);
+            Answer::Denied(why)
+        }
+        (answer, _) => answer,
+    }
 }
 
 /// The service itself.
@@ -49,7 +87,7 @@ pub(super) struct Remote {
 }
 
 impl Api for Remote {
-    fn call(&self, operation: Operation, body: Bytes) -> BoxFuture<'_, Result<Response, AwsError>> {
+    fn call(&self, operation: Operation, body: Payload) -> BoxFuture<'_, Result<Response, AwsError>> {
         Box::pin(async move {
             let mut headers = vec![
                 (
@@ -68,14 +106,21 @@ impl Api for Remote {
                 method: Method::POST,
                 target: "/".to_owned(),
                 headers,
-                body,
+                body: body.bytes,
             };
-            match self.client.send(request.clone()).await {
+            match self.client.send_hashed(request.clone(), body.hash.clone()).await {
                 Err(error @ AwsError::Http(_)) if self.second_try && !error.is_ambiguous() => {
-                    self.client.send(request).await
+                    self.client.send_hashed(request, body.hash).await
                 }
                 answer => answer,
             }
+        })
+    }
+
+    fn help<'a>(&'a self, operation: Operation, answer: &'a Response) -> BoxFuture<'a, Option<String>> {
+        Box::pin(async move {
+            let action = Service::LOGS.action(operation.target());
+            aws::help(&self.client, answer, action.as_deref(), None).await
         })
     }
 }

@@ -12,9 +12,11 @@
 
 use bytes::Bytes;
 use firelane_core::Chunk;
+use firelane_net::aws::BodyHash;
 use firelane_record::Timestamp;
 use firelane_record::json::{DateFormat, JsonOptions};
 
+use super::api::Payload;
 use super::direct::Direct;
 use super::message::{Message, Messages, cut};
 use super::names::Place;
@@ -37,7 +39,7 @@ const CLOSE: &[u8] = b"]}";
 /// One request.
 #[derive(Debug)]
 pub(super) struct Put {
-    pub(super) body: Bytes,
+    pub(super) body: Payload,
     /// For each event the record (index in the chunk) that it is of, or a part of.
     pub(super) records: Vec<u32>,
     /// The next request goes on with the last record.
@@ -237,8 +239,13 @@ impl Packer {
         }
         self.body.extend_from_slice(CLOSE);
         self.estimate = self.estimate.saturating_sub(self.body.len());
+        let body = Bytes::from(std::mem::take(&mut self.body));
         self.puts.push(Put {
-            body: std::mem::take(&mut self.body).into(),
+            // Made here, while the body is in the processor's cache.
+            body: Payload {
+                hash: Some(BodyHash::of(&body)),
+                bytes: body,
+            },
             records: std::mem::take(&mut self.records),
             goes_on,
         });

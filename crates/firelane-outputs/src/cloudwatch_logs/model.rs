@@ -10,7 +10,7 @@ use firelane_net::aws::AwsError;
 use firelane_net::{HeaderMap, HeaderValue, HttpError, Response};
 use serde_json::{Value, json};
 
-use super::api::{Api, Operation};
+use super::api::{Api, Operation, Payload};
 
 const HOUR: i64 = 3600 * 1000;
 const DAY: i64 = 24 * HOUR;
@@ -117,10 +117,10 @@ impl Model {
 }
 
 impl Api for std::sync::Arc<Model> {
-    fn call(&self, operation: Operation, body: Bytes) -> BoxFuture<'_, Result<Response, AwsError>> {
+    fn call(&self, operation: Operation, body: Payload) -> BoxFuture<'_, Result<Response, AwsError>> {
         Box::pin(async move {
             tokio::task::yield_now().await;
-            self.answer(operation, &body)
+            self.answer(operation, &body.bytes)
         })
     }
 }

@@ -3,14 +3,13 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use firelane_core::{Cause, CauseKind, Chunk, DeliverCx, Judgement, Outcome};
 use firelane_record::set::RecordSet;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::Logs;
-use super::api::{Answer, Operation, Rejected};
+use super::api::{Answer, Operation, Rejected, ask};
 use super::encode::{self, Plan, Put};
 use super::names::Place;
 
@@ -183,9 +182,8 @@ impl Logs {
         let mut again = true;
         loop {
             self.streams.ensure(&*self.api, place).await?;
-            let body: Bytes = put.body.clone();
-            let bytes = body.len();
-            let answer = Answer::read(self.api.call(Operation::PutLogEvents, body).await);
+            let bytes = put.body.bytes.len();
+            let answer = ask(&*self.api, Operation::PutLogEvents, put.body.clone()).await;
             debug!(target: "output", instance = %cx.name, stream = %place, bytes, events = put.records.len(), ?answer, "answered");
             match answer {
                 Answer::Done(rejected) => return Ok(rejected),

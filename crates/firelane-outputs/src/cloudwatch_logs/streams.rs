@@ -11,12 +11,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use firelane_core::{Cause, CauseKind, Judgement};
 use firelane_record::json::JsonOptions;
 use tracing::{info, warn};
 
-use super::api::{Answer, Api, Operation};
+use super::api::{Answer, Api, Operation, ask};
 use super::names::Place;
 
 /// Streams that are remembered.
@@ -206,7 +205,7 @@ impl Streams {
     async fn call_create_stream(&self, api: &dyn Api, place: &Place) -> Answer {
         let mut body = object("logGroupName", &place.group);
         member("logStreamName", &place.stream, &mut body);
-        Answer::read(api.call(Operation::CreateLogStream, closed(body)).await)
+        ask(api, Operation::CreateLogStream, closed(body)).await
     }
 
     /// Creates a group, unless somebody did since it was `made` so often.
@@ -216,10 +215,7 @@ impl Streams {
         if group.made != made {
             return Ok(());
         }
-        match Answer::read(
-            api.call(Operation::CreateLogGroup, self.group_body(&place.group))
-                .await,
-        ) {
+        match ask(api, Operation::CreateLogGroup, self.group_body(&place.group)).await {
             Answer::Done(_) => {
                 info!(target: "output", instance = %self.instance, group = place.group, "log group created");
             }
@@ -236,7 +232,7 @@ impl Streams {
         self.keep_retention(api, &place.group, &mut group).await
     }
 
-    fn group_body(&self, name: &str) -> Bytes {
+    fn group_body(&self, name: &str) -> Vec<u8> {
         let mut body = object("logGroupName", name);
         if let Some(class) = self.creation.class {
             member("logGroupClass", class, &mut body);
@@ -262,7 +258,7 @@ impl Streams {
         };
         let mut body = object("logGroupName", name);
         body.extend_from_slice(format!(",\"retentionInDays\":{days}").as_bytes());
-        match Answer::read(api.call(Operation::PutRetentionPolicy, closed(body)).await) {
+        match ask(api, Operation::PutRetentionPolicy, closed(body)).await {
             Answer::Done(_) | Answer::Exists => {}
             Answer::Denied(why) | Answer::Other(Judgement::Refused(why)) => {
                 warn!(target: "output", instance = %self.instance, group = name, days, cause = %why, "the group keeps its events for ever: `log_retention_days` cannot be set");
@@ -298,9 +294,9 @@ fn pair(key: &str, value: &str, body: &mut Vec<u8>) {
     json.encode_str(value.as_bytes(), body);
 }
 
-fn closed(mut body: Vec<u8>) -> Bytes {
+fn closed(mut body: Vec<u8>) -> Vec<u8> {
     body.push(b'}');
-    body.into()
+    body
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use firelane_core::{Cause, CauseKind};
-use firelane_net::{Endpoint, HttpClient, Method, NetConfig, Request};
+use firelane_net::page;
 use firelane_record::accessor::Accessor;
 use firelane_record::json;
 use tokio::sync::OnceCell;
@@ -14,8 +14,6 @@ use tokio::time::timeout;
 
 /// Longest time for the answer.
 const LIMIT: Duration = Duration::from_secs(5);
-/// Bytes of an answer that are read: a task has at most ten containers.
-const ANSWER_MAX: usize = 1 << 20;
 
 /// What names are made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,33 +99,9 @@ impl TaskSource {
 }
 
 async fn ask(uri: &str) -> Result<Task, String> {
-    let rest = uri.strip_prefix("http://").ok_or("it is no http:// address")?;
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => {
-            (host, port.parse().map_err(|_| format!("`{port}` is no port"))?)
-        }
-        _ => (authority, 80),
-    };
-    let client = HttpClient::new(Endpoint::tcp(host, port), None, &NetConfig::default(), None)
-        .map_err(|error| error.to_string())?
-        .response_limit(ANSWER_MAX)
-        .response_timeout(LIMIT);
-    let path = path.trim_end_matches('/');
-    let target = if path.is_empty() {
-        "/task".to_owned()
-    } else {
-        format!("/{path}/task")
-    };
-    let request = Request {
-        method: Method::GET,
-        target,
-        headers: Vec::new(),
-        body: bytes::Bytes::new(),
-    };
-    let response = client.send(request).await.map_err(|error| error.to_string())?;
-    match response.status {
-        200 => Task::read(&response.body).ok_or_else(|| "the answer names no task".to_owned()),
+    let answer = page::get(&format!("{}/task", uri.trim_end_matches('/')), LIMIT).await?;
+    match answer.status {
+        200 => Task::read(&answer.body).ok_or_else(|| "the answer names no task".to_owned()),
         status => Err(format!("answered {status}")),
     }
 }
@@ -193,7 +167,7 @@ mod tests {
             .get()
             .await
             .unwrap_err();
-        assert!(why.text.ends_with("it is no http:// address"), "{}", why.text);
+        assert!(why.text.ends_with("use http:// or https://"), "{}", why.text);
     }
 
     #[test]

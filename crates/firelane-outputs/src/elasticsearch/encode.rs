@@ -75,10 +75,11 @@ pub(super) struct Encoder {
 #[derive(Default)]
 struct Scratch {
     index: Vec<u8>,
+    /// A document whose hash stands before it.
     document: Vec<u8>,
     map: Vec<u8>,
+    /// The time as it stands in a document, and whose it is: many records of a chunk share it.
     lead: Vec<u8>,
-    /// The second that `lead` and `index` were made for, where they depend on it alone.
     lead_of: Option<Timestamp>,
 }
 
@@ -134,8 +135,13 @@ impl Encoder {
         out: &mut Vec<u8>,
     ) -> bool {
         let from = out.len();
-        scratch.document.clear();
-        self.write_document(tag, event, scratch);
+        let is_hashed = matches!(self.id, Id::Hash { .. });
+        if is_hashed {
+            let mut document = std::mem::take(&mut scratch.document);
+            document.clear();
+            self.write_document(tag, event, scratch, &mut document);
+            scratch.document = document;
+        }
         out.extend_from_slice(self.operation.opening());
         self.write_index(tag, event, now, scratch);
         self.json.encode_str(&scratch.index, out);
@@ -151,14 +157,18 @@ impl Encoder {
         out.extend_from_slice(b"}}\n");
         let (before, after) = self.operation.wrapper();
         out.extend_from_slice(before);
-        out.extend_from_slice(&scratch.document);
+        if is_hashed {
+            out.extend_from_slice(&scratch.document);
+        } else {
+            self.write_document(tag, event, scratch, out);
+        }
         out.extend_from_slice(after);
         out.push(b'\n');
         true
     }
 
-    /// Time, tag, record.
-    fn write_document(&self, tag: &Tag, event: &Event<'_>, scratch: &mut Scratch) {
+    /// Appends time, tag, record.
+    fn write_document(&self, tag: &Tag, event: &Event<'_>, scratch: &mut Scratch, out: &mut Vec<u8>) {
         let body = if self.replace_dots {
             scratch.map.clear();
             undotted(event.body, &mut scratch.map);
@@ -166,30 +176,34 @@ impl Encoder {
         } else {
             event.body
         };
-        let document = &mut scratch.document;
-        document.push(b'{');
+        let from = out.len();
         if !has_key(body, &self.time_key) {
-            // Most records of a chunk share their second, or even their whole time.
             if scratch.lead_of != Some(event.time) {
                 scratch.lead.clear();
                 self.write_time(event.time, &mut scratch.lead);
                 scratch.lead_of = Some(event.time);
             }
-            document.extend_from_slice(&scratch.lead);
+            out.push(b'{');
+            out.extend_from_slice(&scratch.lead);
         }
         if let Some(key) = self.tag_key.as_ref().filter(|key| !has_key(body, key)) {
-            self.json.encode_str(key.as_bytes(), document);
-            document.push(b':');
-            self.json.encode_str(tag.as_bytes(), document);
-            document.push(b',');
+            out.push(if out.len() == from { b'{' } else { b',' });
+            self.json.encode_str(key.as_bytes(), out);
+            out.push(b':');
+            self.json.encode_str(tag.as_bytes(), out);
         }
-        let start = document.len();
-        self.json.encode_body(body, document);
-        // The record's own brace is there already.
-        document.remove(start);
-        if document.ends_with(b",}") {
-            let at = document.len() - 2;
-            document.remove(at);
+        let start = out.len();
+        self.json.encode_body(body, out);
+        if start == from {
+            return;
+        }
+        // The record's own pairs follow: its brace becomes the comma before them.
+        match &out[start..] {
+            b"{}" => {
+                out.truncate(start);
+                out.push(b'}');
+            }
+            _ => out[start] = b',',
         }
     }
 
@@ -205,7 +219,6 @@ impl Encoder {
         self.json.encode_str(self.time_key.as_bytes(), out);
         out.push(b':');
         self.json.encode_str(&text, out);
-        out.push(b',');
     }
 
     fn write_index(&self, tag: &Tag, event: &Event<'_>, now: Timestamp, scratch: &mut Scratch) {

@@ -4,14 +4,13 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
-use firelane_core::{Cause, CauseKind, HttpResponse, Judgement};
-use firelane_net::aws::{AwsClient, Class, Failure};
+use firelane_core::{Cause, CauseKind, Judgement};
+use firelane_net::aws::{AwsClient, BodyHash, Class, Failure, element, encoded};
 use firelane_net::{HeaderName, HeaderValue, Method, Request, Response};
 
 use super::encode::Body;
 use super::journal::Part;
-use super::key::encoded;
-use crate::aws::judgement;
+use crate::aws::{help, judgement};
 use crate::driver::aws_cause;
 
 /// A bucket, and how objects are made in it.
@@ -45,31 +44,63 @@ pub(super) enum What {
     Denied,
 }
 
-/// Codes of status 400 that say nothing about the request.
-const AGAIN: [&str; 5] = [
-    "RequestTimeout",
-    "BadDigest",
-    "XAmzContentSHA256Mismatch",
-    "IncompleteBody",
-    "OperationAborted",
-];
+/// A call.
+struct Call {
+    /// The permission that it needs.
+    action: &'static str,
+    method: Method,
+    /// With its `?`.
+    query: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: Bytes,
+    hash: Option<BodyHash>,
+}
+
+impl Call {
+    fn new(action: &'static str, method: Method) -> Self {
+        Self {
+            action,
+            method,
+            query: String::new(),
+            headers: Vec::new(),
+            body: Bytes::new(),
+            hash: None,
+        }
+    }
+
+    /// That puts something.
+    fn put(method: Method, query: String, headers: Vec<(HeaderName, HeaderValue)>) -> Self {
+        Self {
+            query,
+            headers,
+            ..Self::new("s3:PutObject", method)
+        }
+    }
+
+    fn with(self, body: &Body) -> Self {
+        Self {
+            body: body.bytes.clone(),
+            hash: Some(body.hash.clone()),
+            ..self
+        }
+    }
+}
 
 impl Bucket {
     /// Puts a whole object.
     pub(super) async fn put(&self, key: &str, body: &Body) -> Result<(), Failed> {
         let mut headers = self.headers.clone();
         headers.extend(md5_header(body));
-        self.call(Method::PUT, key, "", headers, body.bytes.clone())
-            .await?;
+        let call = Call::put(Method::PUT, String::new(), headers);
+        self.call(key, call.with(body)).await?;
         Ok(())
     }
 
     /// Begins an upload in parts; gives its id.
     pub(super) async fn begin(&self, key: &str) -> Result<String, Failed> {
         let headers = self.headers.clone();
-        let answer = self
-            .call(Method::POST, key, "?uploads=", headers, Bytes::new())
-            .await?;
+        let call = Call::put(Method::POST, "?uploads=".to_owned(), headers);
+        let answer = self.call(key, call).await?;
         upload_id(&answer).ok_or_else(|| no_sense("CreateMultipartUpload", "no UploadId"))
     }
 
@@ -77,9 +108,8 @@ impl Bucket {
     pub(super) async fn part(&self, key: &str, id: &str, number: u32, body: &Body) -> Result<String, Failed> {
         let query = format!("?partNumber={number}&uploadId={}", query_value(id));
         let headers = md5_header(body).into_iter().collect();
-        let answer = self
-            .call(Method::PUT, key, &query, headers, body.bytes.clone())
-            .await?;
+        let call = Call::put(Method::PUT, query, headers);
+        let answer = self.call(key, call.with(body)).await?;
         let etag = answer.headers.get("etag").and_then(|etag| etag.to_str().ok());
         etag.map(ToOwned::to_owned)
             .ok_or_else(|| no_sense("UploadPart", "no ETag"))
@@ -103,18 +133,20 @@ impl Bucket {
             HeaderName::from_static("content-type"),
             HeaderValue::from_static("application/xml"),
         );
-        let answer = self
-            .call(Method::POST, key, &query, vec![kind], body.into())
-            .await?;
+        let call = Call {
+            body: body.into(),
+            ..Call::put(Method::POST, query, vec![kind])
+        };
+        let answer = self.call(key, call).await?;
         self.completed(key, &answer)
     }
 
     fn completed(&self, key: &str, answer: &Response) -> Result<(), Failed> {
-        let text = String::from_utf8_lossy(&answer.body);
         // The head of the answer is sent before the work is done: a failure may stand behind a 200.
-        if text.contains("<Error>") {
-            return Err(self.failed(key, 500, answer));
+        if let Some(failure) = Failure::within(&answer.body) {
+            return Err(self.meaning(key, &failure, None));
         }
+        let text = String::from_utf8_lossy(&answer.body);
         if text.contains("CompleteMultipartUploadResult") {
             return Ok(());
         }
@@ -124,14 +156,17 @@ impl Bucket {
     /// Throws an upload away.
     pub(super) async fn abort(&self, key: &str, id: &str) -> Result<(), Failed> {
         let query = format!("?uploadId={}", query_value(id));
-        self.call(Method::DELETE, key, &query, Vec::new(), Bytes::new())
-            .await?;
+        let call = Call {
+            query,
+            ..Call::new("s3:AbortMultipartUpload", Method::DELETE)
+        };
+        self.call(key, call).await?;
         Ok(())
     }
 
     /// Whether `key` is an object made of `parts` parts with `stored` bytes in all.
     pub(super) async fn is_made_of(&self, key: &str, parts: usize, stored: u64) -> Result<bool, Failed> {
-        let answer = match self.call(Method::HEAD, key, "", Vec::new(), Bytes::new()).await {
+        let answer = match self.call(key, Call::new("s3:GetObject", Method::HEAD)).await {
             Ok(answer) => answer,
             Err(failed) if failed.what == What::Never => return Ok(false),
             Err(failed) => return Err(failed),
@@ -139,22 +174,16 @@ impl Bucket {
         Ok(says_made_of(&answer, parts, stored))
     }
 
-    async fn call(
-        &self,
-        method: Method,
-        key: &str,
-        query: &str,
-        headers: Vec<(HeaderName, HeaderValue)>,
-        body: Bytes,
-    ) -> Result<Response, Failed> {
-        let is_head = method == Method::HEAD;
+    async fn call(&self, key: &str, call: Call) -> Result<Response, Failed> {
+        let is_head = call.method == Method::HEAD;
         let request = Request {
-            method,
-            target: format!("/{}/{}{query}", encoded(&self.name), encoded(key)),
-            headers,
-            body,
+            method: call.method,
+            target: format!("/{}/{}{}", encoded(&self.name), encoded(key), call.query),
+            headers: call.headers,
+            body: call.body,
         };
-        let answer = self.client.send(request).await.map_err(|error| Failed {
+        let answer = self.client.send_hashed(request, call.hash).await;
+        let answer = answer.map_err(|error| Failed {
             what: What::Again(None),
             why: aws_cause(&error),
         })?;
@@ -164,30 +193,24 @@ impl Bucket {
                 what: What::Never,
                 why: Cause::new(CauseKind::Refused, "S3 answered 404"),
             }),
-            status => Err(self.failed(key, status, &answer)),
+            _ => {
+                let mut failed = self.failed(key, &answer);
+                let resource = format!("s3:::{}/{key}", self.name);
+                if let Some(help) = help(&self.client, &answer, Some(call.action), Some(&resource)).await {
+                    failed.why.text.push_str("; ");
+                    failed.why.text.push_str(&help);
+                }
+                Err(failed)
+            }
         }
     }
 
-    fn failed(&self, key: &str, status: u16, answer: &Response) -> Failed {
-        let headers: Vec<_> = answer
-            .headers
-            .iter()
-            .map(|(name, value)| {
-                let value = String::from_utf8_lossy(value.as_bytes());
-                (name.as_str().to_owned(), value.into_owned())
-            })
-            .collect();
-        let response = HttpResponse {
-            status,
-            headers: &headers,
-            body: &answer.body,
-        };
-        let Some(failure) = crate::aws::failure(&response) else {
+    fn failed(&self, key: &str, answer: &Response) -> Failed {
+        let Some(failure) = Failure::of(answer) else {
             return no_sense("S3", "no failure in it");
         };
-        let region = headers.iter().find(|(name, _)| name == "x-amz-bucket-region");
-        let region = region.map(|(_, region)| region.as_str());
-        self.meaning(key, &failure, region)
+        let region = answer.headers.get("x-amz-bucket-region");
+        self.meaning(key, &failure, region.and_then(|region| region.to_str().ok()))
     }
 
     fn meaning(&self, key: &str, failure: &Failure, region: Option<&str>) -> Failed {
@@ -196,10 +219,6 @@ impl Bucket {
             Judgement::Throttled { after, why } => (What::Again(after), why),
             Judgement::Unavailable(why) if code == "NoSuchUpload" => (What::NoUpload, why),
             Judgement::Unavailable(why) if failure.class == Class::Denied => (What::Denied, why),
-            Judgement::Refused(mut why) if AGAIN.contains(&code) => {
-                why.kind = CauseKind::Unavailable;
-                (What::Again(None), why)
-            }
             Judgement::Refused(why) => (What::Never, why),
             Judgement::Unavailable(why) | Judgement::Partial { why, .. } => (What::Again(None), why),
             Judgement::Accepted => (What::Again(None), no_sense("S3", "no failure in it").why),
@@ -207,10 +226,8 @@ impl Bucket {
         let name = &self.name;
         // Writing to a string cannot fail.
         let _ = match (&what, code, region) {
-            (What::Denied, ..) => write!(
-                why.text,
-                "; the role needs `s3:PutObject` and `s3:AbortMultipartUpload` on `arn:aws:s3:::{name}/*`"
-            ),
+            // What is missing is said where the call is known.
+            (What::Denied, ..) => Ok(()),
             (_, "NoSuchBucket", _) => write!(why.text, "; make the bucket `{name}`, or mend `bucket`"),
             (_, _, Some(region)) if matches!(failure.status, 301 | 307 | 400) => {
                 write!(
@@ -270,23 +287,6 @@ fn upload_id(answer: &Response) -> Option<String> {
     element(&text, "UploadId").filter(|id| !id.is_empty())
 }
 
-/// The text of an element of XML.
-fn element(xml: &str, name: &str) -> Option<String> {
-    let (_, rest) = xml.split_once(&format!("<{name}>"))?;
-    let (text, _) = rest.split_once(&format!("</{name}>"))?;
-    let plain = [
-        ("&lt;", "<"),
-        ("&gt;", ">"),
-        ("&quot;", "\""),
-        ("&apos;", "'"),
-        ("&amp;", "&"),
-    ];
-    let unescaped = plain
-        .iter()
-        .fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
-    Some(unescaped)
-}
-
 /// A text within XML.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
@@ -306,7 +306,7 @@ pub(crate) fn fuzz_answer(bucket: &Bucket, answer: &Response) {
     says_made_of(answer, 2, 10);
     for failed in [
         bucket.completed("key", answer).err(),
-        Some(bucket.failed("key", answer.status, answer)),
+        Some(bucket.failed("key", answer)),
     ] {
         let Some(failed) = failed else { continue };
         assert!(!failed.why.text.is_empty());
@@ -326,11 +326,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn elements_are_read() {
-        let xml = "<R><UploadId>a&amp;b&lt;.-</UploadId><Key>k</Key></R>";
-        assert_eq!(element(xml, "UploadId").as_deref(), Some("a&b<.-"));
-        assert_eq!(element(xml, "ETag"), None);
-        assert_eq!(element("<UploadId>x", "UploadId"), None);
+    fn texts_are_escaped() {
+        assert_eq!(element(&escaped("<R>"), "R"), None);
         assert_eq!(escaped("a\"<&>"), "a&quot;&lt;&amp;&gt;");
         assert_eq!(query_value("a/b+c=="), "a%2Fb%2Bc%3D%3D");
     }

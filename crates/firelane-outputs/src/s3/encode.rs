@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use firelane_core::Chunk;
+use firelane_net::aws::BodyHash;
 use firelane_net::compress::CompressError;
 use firelane_net::{Compressor, Encoding};
 use firelane_record::json::JsonOptions;
@@ -43,6 +44,8 @@ pub(super) struct Encoder {
 #[derive(Debug)]
 pub(super) struct Body {
     pub(super) bytes: Bytes,
+    /// For the signature; made here, while the bytes are in the processor's cache.
+    pub(super) hash: BodyHash,
     /// Its MD5 in base64, where that was asked for.
     pub(super) md5: Option<String>,
     /// Records that have nothing to send.
@@ -61,6 +64,7 @@ impl Encoder {
             None => self.lines_of(chunk, &mut empty)?,
         };
         Ok(Body {
+            hash: BodyHash::of(&bytes),
             md5: self.md5.then(|| BASE64_STANDARD.encode(Md5::digest(&bytes))),
             bytes: bytes.into(),
             empty,

@@ -222,25 +222,6 @@ fn random() -> [u8; 8] {
     })
 }
 
-/// A key as it stands in a URL: everything encoded but letters, digits, `-_.~` and `/`.
-pub(super) fn encoded(key: &str) -> String {
-    let mut out = String::with_capacity(key.len());
-    for byte in key.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
-                out.push(char::from(byte));
-            }
-            _ => {
-                out.push('%');
-                for digit in [byte >> 4, byte & 15] {
-                    out.push(char::from(b"0123456789ABCDEF"[usize::from(digit)]));
-                }
-            }
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -323,11 +304,6 @@ mod tests {
         assert!(format("/$INDEX").needs_index() && !format("/$TAG%S").is_unique());
     }
 
-    #[test]
-    fn keys_are_encoded_but_for_slashes() {
-        assert_eq!(encoded("a b/ä+~._-%"), "a%20b/%C3%A4%2B~._-%25");
-    }
-
     proptest! {
         #[test]
         fn keys_have_at_most_1024_bytes_and_stay_apart(
@@ -348,22 +324,6 @@ mod tests {
                 let second = key(&format!("{format}$TAG{tail}y"));
                 prop_assert_ne!(first.plain, second.plain);
             }
-        }
-
-        #[test]
-        fn encoded_keys_are_plain_ascii_and_come_back(key in "\\PC{0,60}") {
-            let text = encoded(&key);
-            let mut bytes = Vec::new();
-            let mut rest = text.bytes();
-            while let Some(byte) = rest.next() {
-                prop_assert!(byte.is_ascii_graphic() && byte != b'+' && byte != b'?' && byte != b'#');
-                let hex = |digit: u8| char::from(digit).to_digit(16).unwrap() as u8;
-                bytes.push(match byte {
-                    b'%' => hex(rest.next().unwrap()) * 16 + hex(rest.next().unwrap()),
-                    byte => byte,
-                });
-            }
-            prop_assert_eq!(bytes, key.into_bytes());
         }
     }
 }

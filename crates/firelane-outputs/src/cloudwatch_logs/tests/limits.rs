@@ -16,7 +16,7 @@ fn check(records: &[Record], want: &[usize]) {
     let sizes = |log_key, records: &[Record]| {
         let plan = encode::plan(&messages(Dialect::FluentBit, log_key), &place, &chunk(records));
         let events = |put: &encode::Put| {
-            let body: serde_json::Value = serde_json::from_slice(&put.body).unwrap();
+            let body: serde_json::Value = serde_json::from_slice(&put.body.bytes).unwrap();
             let events = body["logEvents"].as_array().unwrap().len();
             assert_eq!(events, put.records.len());
             events
