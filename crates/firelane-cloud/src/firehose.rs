@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::cloud::{Answer, Call, Cloud, Inner, done, ok};
 use crate::error::ApiError;
 use crate::faults::Fault;
-use crate::params::{Params, Rule, absent, fault, serialization, validation};
+use crate::params::{Params, Rule, absent, fault, members, serialization, validation};
 use crate::service::Service;
 use crate::store::State;
 use crate::store::block::Batch;
@@ -331,32 +331,21 @@ fn validate(request: &Request<'_>, is_batch: bool) -> Result<String, ApiError> {
             faults.extend(found.iter().map(|text| fault("DeliveryStreamName", name, text)));
         }
     }
-    match (&request.records, request.count) {
-        (None, _) => faults.push(absent(if is_batch { "Records" } else { "Record" })),
-        (Some(_), 0) => {
-            let constraint = "Member must have length greater than or equal to 1";
-            faults.push(fault("Records", "[]", constraint));
-        }
-        (Some(_), count) if count > RECORDS_MAX => {
-            let constraint = format!("Member must have length less than or equal to {RECORDS_MAX}");
-            faults.push(fault("Records", &format!("[{count} records]"), &constraint));
-        }
-        (Some(records), _) => {
-            for (index, data) in records.iter().enumerate() {
-                let member = match is_batch {
-                    true => format!("records.{}.member.data", index + 1),
-                    false => "record.data".into(),
-                };
-                match data {
-                    None => faults.push(absent(&member)),
-                    Some(data) if !data.escaped && decoded_len(*data) > RECORD_MAX => {
-                        let constraint =
-                            format!("Member must have length less than or equal to {RECORD_MAX}");
-                        faults.push(fault(&member, "java.nio.HeapByteBuffer", &constraint));
-                    }
-                    Some(_) => {}
-                }
+    let name = if is_batch { "Records" } else { "Record" };
+    let records = request.records.as_deref();
+    let records = members(name, records, request.count, RECORDS_MAX, &mut faults);
+    for (index, data) in records.iter().enumerate() {
+        let member = match is_batch {
+            true => format!("records.{}.member.data", index + 1),
+            false => "record.data".into(),
+        };
+        match data {
+            None => faults.push(absent(&member)),
+            Some(data) if !data.escaped && decoded_len(*data) > RECORD_MAX => {
+                let constraint = format!("Member must have length less than or equal to {RECORD_MAX}");
+                faults.push(fault(&member, "java.nio.HeapByteBuffer", &constraint));
             }
+            Some(_) => {}
         }
     }
     validation(Service::Firehose, faults)?;

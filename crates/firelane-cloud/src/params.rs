@@ -266,6 +266,33 @@ pub(crate) fn absent(name: &str) -> String {
     )
 }
 
+/// The members of a list `name` of which `count` were sent, where that is from 1 to `most`; else none,
+/// and a fault.
+pub(crate) fn members<'a, T>(
+    name: &str,
+    list: Option<&'a [T]>,
+    count: usize,
+    most: usize,
+    faults: &mut Vec<String>,
+) -> &'a [T] {
+    let constraint = match (list, count) {
+        (None, _) => {
+            faults.push(absent(name));
+            return &[];
+        }
+        (Some(_), 0) => "Member must have length greater than or equal to 1".to_owned(),
+        (Some(_), count) if count > most => format!("Member must have length less than or equal to {most}"),
+        (Some(list), _) => return list,
+    };
+    let value = if count == 0 {
+        "[]".to_owned()
+    } else {
+        format!("[{count} records]")
+    };
+    faults.push(fault(name, &value, &constraint));
+    &[]
+}
+
 fn small(name: &str) -> String {
     let mut chars = name.chars();
     let first = chars.next().map(|first| first.to_ascii_lowercase());

@@ -1,5 +1,5 @@
-//! Single pages by their URLs: metadata, credentials, health. Not for destinations: those keep their connections
-//! ([`HttpClient`]).
+//! Single pages by their URLs: metadata, credentials, health. Not for destinations: those keep their
+//! connections ([`HttpClient`]).
 
 use std::net::IpAddr;
 use std::time::Duration;

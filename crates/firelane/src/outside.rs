@@ -45,6 +45,12 @@ impl<'a> Outside<'a> {
         }
     }
 
+    /// What was asked for and not fetched, since nothing is.
+    pub(crate) fn left_out(&self) -> Vec<String> {
+        let fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        fetched.keys().filter(|_| self.offline).cloned().collect()
+    }
+
     /// What `fetch` gives for `name`, asked once.
     fn once(&self, name: &str, fetch: impl FnOnce() -> Result<String, String>) -> Result<String, String> {
         let mut fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
@@ -54,7 +60,7 @@ impl<'a> Outside<'a> {
     fn secret(&self, name: &str) -> Option<Result<String, String>> {
         let kind = Secret::parse(name)?;
         if self.offline {
-            return Some(Ok(UNKNOWN.to_owned()));
+            return Some(self.once(name, || Ok(UNKNOWN.to_owned())));
         }
         Some(self.once(name, || match kind {
             Secret::Manager(id) => remote::secret(id),
@@ -107,6 +113,7 @@ impl Files for Outside<'_> {
             return RealFiles.read(path);
         };
         if self.offline {
+            let _ = self.once(&text, || Ok(String::new()));
             return Ok(String::new());
         }
         let fetch = || {
@@ -194,6 +201,7 @@ mod tests {
         assert_eq!(outside.var("A").as_deref(), Some("1"));
         assert_eq!(outside.var("secret:x").as_deref(), Some(UNKNOWN));
         assert_eq!(outside.read(Path::new("s3://b/k")).unwrap(), "");
+        assert_eq!(outside.left_out(), ["s3://b/k", "secret:x"]);
         assert!(outside.glob(Path::new("s3://b/*")).is_err());
     }
 }

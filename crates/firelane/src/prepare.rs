@@ -93,6 +93,11 @@ fn load(args: &RouterArgs) -> Result<Loaded, Bad> {
         loaded.config.multiline_parsers.extend(multiline_parsers);
         loaded.config.warnings.extend(warnings);
     }
+    let notes = outside.left_out().into_iter().map(|name| {
+        let text = format!("`{name}` is not looked into: only a router fetches it");
+        Diagnostic::note("FL0415", text).help("`firelane router --dry-run` fetches it and starts nothing")
+    });
+    loaded.config.warnings.extend(notes);
     Ok(loaded)
 }
 

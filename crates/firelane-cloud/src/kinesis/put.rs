@@ -14,7 +14,7 @@ use crate::cloud::{Answer, Call, Inner, Limits, ok};
 use crate::error::ApiError;
 use crate::faults::Fault;
 use crate::firehose::{decode, decoded_len};
-use crate::params::{Rule, absent, fault, validation};
+use crate::params::{Rule, absent, fault, members, validation};
 use crate::service::Service;
 use crate::store::State;
 use crate::store::block::Batch;
@@ -114,25 +114,14 @@ fn validate(request: &Request<'_>, is_batch: bool, record_max: usize) -> Result<
     };
     let found = NAME.faults(&name);
     faults.extend(found.iter().map(|text| fault("StreamName", &name, text)));
-    match (&request.records, request.count) {
-        (None, _) => faults.push(absent("Records")),
-        (Some(_), 0) => {
-            let constraint = "Member must have length greater than or equal to 1";
-            faults.push(fault("Records", "[]", constraint));
-        }
-        (Some(_), count) if count > RECORDS_MAX => {
-            let constraint = format!("Member must have length less than or equal to {RECORDS_MAX}");
-            faults.push(fault("Records", &format!("[{count} records]"), &constraint));
-        }
-        (Some(records), _) => {
-            for (index, record) in records.iter().enumerate() {
-                let prefix = match is_batch {
-                    true => format!("records.{}.member.", index + 1),
-                    false => String::new(),
-                };
-                record.validate(&prefix, record_max, &mut faults);
-            }
-        }
+    let records = request.records.as_deref();
+    let records = members("Records", records, request.count, RECORDS_MAX, &mut faults);
+    for (index, record) in records.iter().enumerate() {
+        let prefix = match is_batch {
+            true => format!("records.{}.member.", index + 1),
+            false => String::new(),
+        };
+        record.validate(&prefix, record_max, &mut faults);
     }
     validation(Service::Kinesis, faults)?;
     Ok(name)

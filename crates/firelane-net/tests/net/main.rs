@@ -8,6 +8,7 @@
 mod aws_calls;
 mod aws_chain;
 mod aws_mock;
+mod aws_network;
 mod aws_renewal;
 mod aws_sigv4;
 mod aws_sources;

@@ -7,7 +7,9 @@
 //! On failure: 200–205 is taken; 4xx but 408 and 429 is refused for good; everything else, and no answer, is
 //! sent again, not before `Retry-After` where there is one.
 //!
-//! Deliberately not here: redirects, OAuth 2 and SigV4 (later work, refused by name), `gelf`, `otlp_json`.
+//! With `aws_auth on` requests are signed (AWS Signature Version 4).
+//!
+//! Deliberately not here: redirects, OAuth 2 (later work, refused by name), `gelf`, `otlp_json`.
 
 mod config;
 mod encode;
