@@ -5,6 +5,7 @@
 
 Guarantees:
 - contents: the files and owners that docs/image.md names; the bill of materials is that of Cargo.lock;
+- commands: the router's are there, and those of the control side say where they are;
 - locked: with a read-only root, no user but 65532, no capability and no new privileges, a configuration as ECS writes
   it takes records over a unix socket and delivers all, over HTTP and TLS, to a host name; monitoring answers; the exit
   code of `docker stop` is 0, and both ledgers balance; health checks with `curl`, `nc` and `sh -c` work inside;
@@ -175,6 +176,19 @@ def contents(engine, image):
         engine.docker("run", "--rm", "--network", "none", *LOCKED, *env, image, "/firelane", "check", "--deny", "warnings",
                       "/ecs/%s.conf" % file)
     print("contents: %d entries, image of %d bytes" % (len(entries), config["Size"]))
+
+
+def commands(engine, image):
+    """The binary is the router alone; what it leaves out says so, whatever its arguments."""
+    ask = ("run", "--rm", "--network", "none", *LOCKED, image, "/firelane")
+    listed = engine.docker(*ask, "--help").stdout
+    listed = set(re.findall(r"^  ([a-z-]+)(?:  |$)", listed, re.MULTILINE)) - {"help"}
+    want = {"router", "check", "buffer", "ecs-init", "health", "plugins"}
+    check(listed == want, "the commands are %s" % sorted(listed))
+    for args in (["aws", "--data", "/tmp/x"], ["render", "--help"], ["router", "--task", "task.json"]):
+        done = engine.docker(*ask, *args, check_code=False)
+        check(done.returncode == 64 and "not in this binary" in done.stdout,
+              "%s: %d, %s" % (args, done.returncode, done.stdout))
 
 
 def bill_of_materials(folder):
@@ -519,7 +533,7 @@ def root_given_up(engine, image):
 def run():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--image", help="an image that is there; else one is built")
-    parser.add_argument("--only", choices=["contents", "locked", "initialised", "overload", "root_given_up"])
+    parser.add_argument("--only", choices=["contents", "commands", "locked", "initialised", "overload", "root_given_up"])
     options = parser.parse_args()
     engine = Engine()
     image = options.image or "firelane-test-%d" % os.getpid()
@@ -530,7 +544,7 @@ def run():
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             check(built.returncode == 0, "image/build.sh: %s" % built.stdout[-3000:])
             print("built in %.0f s: %s" % (time.monotonic() - start, built.stdout.splitlines()[-1]))
-        for test in (contents, locked, initialised, overload, root_given_up):
+        for test in (contents, commands, locked, initialised, overload, root_given_up):
             if options.only in (None, test.__name__):
                 test(engine, image)
     except subprocess.CalledProcessError as error:

@@ -97,12 +97,14 @@ fn package(value: &Value) -> Package {
 /// Name and version of packages.
 pub(crate) type Names = BTreeSet<(String, String)>;
 
-/// All packages whose code is in `package`'s binary. `cargo tree` alone knows: in the metadata the features
-/// that tests switch on count for everybody. `edges`: as `cargo tree -e` takes them.
+/// All packages whose code is in `package`'s binary without its default features, as the image has it.
+/// `cargo tree` alone knows: in the metadata the features that tests switch on count for everybody. `edges`:
+/// as `cargo tree -e` takes them.
 pub(crate) fn in_binary(root: &Path, package: &str, target: &str, edges: &str) -> Result<Names, String> {
+    let binary = ["--package", package, "--no-default-features"];
     tree(
         root,
-        &["--package", package, "--target", target, "--edges", edges],
+        &[&binary[..], &["--target", target, "--edges", edges]].concat(),
     )
 }
 

@@ -12,7 +12,7 @@ pub use mimalloc::MiMalloc;
 /// mimalloc's number of the option `purge_delay` (`mi_option_purge_delay` in its `mimalloc.h`).
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 /// How long freed pages are kept, in milliseconds.
-const PURGE_DELAY_MS: std::ffi::c_long = 10;
+const PURGE_DELAY_MS: std::ffi::c_long = 30;
 /// What sets the same from outside; it wins.
 const VARIABLE: &str = "MIMALLOC_PURGE_DELAY";
 

@@ -2,28 +2,23 @@
 
 use std::path::PathBuf;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::cmd;
-use crate::cmd::aws::AwsArgs;
 use crate::cmd::buffer::Buffer;
 use crate::cmd::check::{Checks, Format};
 use crate::cmd::ecs_init::EcsInit;
-use crate::cmd::iam::IamArgs;
-use crate::cmd::init::InitArgs;
-use crate::cmd::logs::LogsArgs;
-use crate::cmd::render::{Picture, What};
-use crate::cmd::task::TaskArgs;
 use crate::compat::RouterArgs;
+use crate::control::check::CheckArgs;
+use crate::control::{self, Control, TaskArgs};
 use crate::exit::Exit;
-use crate::say;
 
 /// Log router for containers: a drop-in for Fluent Bit on FireLens, and the tools around it.
 ///
 /// The same binary called `fluent-bit` takes Fluent Bit's own command line.
 #[derive(Debug, Parser)]
 #[command(name = "firelane", version, after_help = exit_codes())]
-struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -44,36 +39,9 @@ enum Command {
         /// `warnings`: fail on warnings too.
         #[arg(long, value_parser = ["warnings"])]
         deny: Option<String>,
-        /// Leave out ECS's quotas, such as ten containers in a task.
-        #[arg(long)]
-        no_quota: bool,
         #[command(flatten)]
-        task: Box<TaskArgs>,
+        task: Box<CheckArgs>,
     },
-    /// Print the configuration that ECS would generate for a task, byte for byte.
-    Render {
-        /// Task definition or template.
-        file: PathBuf,
-        /// Print the run plan instead, as JSON.
-        #[arg(long, conflicts_with = "graph")]
-        runtime: bool,
-        /// Print the route of the logs instead.
-        #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "mermaid", require_equals = true)]
-        graph: Option<Picture>,
-        #[command(flatten)]
-        task: Box<TaskArgs>,
-    },
-    /// Print the least-privilege policies of a task's two roles, or compare one with a live policy.
-    Iam {
-        /// Task definition or template.
-        file: PathBuf,
-        #[command(flatten)]
-        wanted: Box<IamArgs>,
-        #[command(flatten)]
-        task: Box<TaskArgs>,
-    },
-    /// Write a task definition with a log router, or add one to a definition that is there.
-    Init(Box<InitArgs>),
     /// Look into the log on disk and the dead letters (`storage.path`): list, print, check, export, put back.
     Buffer {
         #[command(subcommand)]
@@ -89,23 +57,13 @@ enum Command {
         #[arg(default_value = "http://127.0.0.1:2020/api/v1/health")]
         url: String,
     },
-    /// Run the local AWS endpoint: CloudWatch Logs, Firehose, Kinesis, S3, Secrets Manager, SSM, STS and
-    /// ECR's token, with AWS's limits and errors, and with faults on demand.
-    Aws(Box<AwsArgs>),
-    /// List what a local AWS endpoint holds, or print its records.
-    Logs(Box<LogsArgs>),
     /// List the plugins, or show the properties of one.
     Plugins {
         #[command(subcommand)]
         show: Option<Show>,
     },
-    /// Print a completion script for a shell.
-    Completions {
-        /// The shell.
-        shell: clap_complete::Shell,
-    },
-    /// Print the manual page (roff).
-    Man,
+    #[command(flatten)]
+    Control(Control),
 }
 
 #[derive(Debug, Subcommand)]
@@ -212,51 +170,21 @@ pub(crate) fn run() -> Exit {
             files,
             format,
             deny,
-            no_quota,
             task,
         } => cmd::check::run(&Checks {
             files,
             format,
             deny_warnings: deny.is_some(),
-            quota: !no_quota,
             task: *task,
         }),
-        Command::Render {
-            file,
-            runtime,
-            graph,
-            task,
-        } => {
-            let what = match (graph, runtime) {
-                (Some(picture), _) => What::Graph(picture),
-                (None, true) => What::Runtime,
-                (None, false) => What::Configuration,
-            };
-            cmd::render::run(&file, &task, what)
-        }
-        Command::Iam { file, wanted, task } => cmd::iam::run(&file, &task, &wanted),
-        Command::Init(args) => cmd::init::run(*args),
         Command::Buffer { command } => cmd::buffer::run(command),
         Command::EcsInit(args) => cmd::ecs_init::run(&args),
         Command::Health { url } => cmd::probe::health(&url),
-        Command::Aws(args) => cmd::aws::run(*args),
-        Command::Logs(args) => cmd::logs::run(&args),
         Command::Plugins { show: None } => cmd::plugins::list(),
         Command::Plugins {
             show: Some(Show::Show { name }),
         } => cmd::plugins::show(&name, None),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "firelane", &mut script);
-            say::out(&String::from_utf8_lossy(&script))
-        }
-        Command::Man => {
-            let mut page = Vec::new();
-            match clap_mangen::Man::new(Cli::command()).render(&mut page) {
-                Ok(()) => say::out(&String::from_utf8_lossy(&page)),
-                Err(_) => Exit::Failed,
-            }
-        }
+        Command::Control(command) => command.run(),
     }
 }
 
@@ -264,7 +192,7 @@ fn run_router(router: Router) -> Exit {
     let task = router.task.clone().map(|file| (file, router.context.clone()));
     let mut args = RouterArgs::from(router);
     if let Some((file, context)) = task {
-        match cmd::router_task::given(&file, &context) {
+        match control::router_task::given(&file, &context) {
             Ok((config, given)) => (args.config, args.given) = (Some(config), given),
             Err(exit) => return exit,
         }
@@ -278,6 +206,8 @@ fn run_router(router: Router) -> Exit {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
 
     #[test]

@@ -11,6 +11,11 @@ mod compat;
 mod exit;
 
 mod cmd;
+#[cfg(feature = "control")]
+mod control;
+#[cfg(not(feature = "control"))]
+#[path = "without_control.rs"]
+mod control;
 mod prepare;
 mod registry;
 

@@ -58,6 +58,7 @@ impl Stream {
     }
 
     /// Writes what was appended so far. Break: nobody takes it any more.
+    #[cfg(feature = "control")]
     pub(crate) fn flushed(&mut self) -> ControlFlow<()> {
         self.flush();
         match self.exit {

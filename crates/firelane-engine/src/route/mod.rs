@@ -297,11 +297,11 @@ impl Route {
         self.batcher.limits().linger.is_some()
     }
 
-    /// What a patient output holds by design: its open batches, and as much under way as two of its chunks.
+    /// What a patient output holds by design: its open batches, and as much under way as one of its chunks.
     fn tell_collected(&mut self) {
         if self.is_patient() {
             let open = self.batcher.bytes();
-            let under_way = (self.held_bytes() - open).min(2 * self.batcher.limits().bytes_max);
+            let under_way = (self.held_bytes() - open).min(self.batcher.limits().bytes_max);
             self.collecting.set(open + under_way);
         }
     }

@@ -3,10 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use firelane_conf::{Diagnostic, Severity, Sources};
+use firelane_conf::{Diagnostic, Files as _, RealFiles, Severity, Sources};
 
-use super::task::{Pseudo, Task, TaskArgs, is_task};
 use crate::compat::RouterArgs;
+use crate::control::check::{CheckArgs, definitions};
 use crate::exit::Exit;
 use crate::prepare::prepare;
 use crate::say;
@@ -31,18 +31,20 @@ pub(crate) struct Checks {
     pub(crate) format: Format,
     /// Whether a warning fails.
     pub(crate) deny_warnings: bool,
-    /// Whether ECS's quotas count.
-    pub(crate) quota: bool,
     /// For task definitions.
-    pub(crate) task: TaskArgs,
+    pub(crate) task: CheckArgs,
 }
 
 /// What was found in one file, or about one task definition of it.
-struct Found {
-    name: String,
-    diagnostics: Vec<Diagnostic>,
-    sources: Sources,
-    exit: Exit,
+pub(crate) struct Found {
+    /// The file, and which of its task definitions.
+    pub(crate) name: String,
+    /// What was found.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    /// The texts.
+    pub(crate) sources: Sources,
+    /// What it comes to.
+    pub(crate) exit: Exit,
 }
 
 /// Checks every file; the worst result is the exit code.
@@ -89,38 +91,32 @@ pub(crate) fn run(checks: &Checks) -> Exit {
 }
 
 fn check(file: &Path, checks: &Checks) -> Vec<Found> {
-    if !is_task(file) {
-        return vec![configuration(file)];
+    match is_task(file) {
+        true => definitions(file, &checks.task),
+        false => vec![configuration(file)],
     }
-    let task = Task::read(file, &checks.task, Pseudo::Open);
-    let several = task.several();
-    if several.is_empty() || checks.task.resource.is_some() {
-        return vec![definition(file.display().to_string(), task, checks.quota)];
-    }
-    // What is wrong with the template is said with the first of its task definitions.
-    let mut said: Vec<Diagnostic> = Vec::new();
-    let one = |id: String| {
-        let name = format!("{} ({id})", file.display());
-        let args = TaskArgs {
-            resource: Some(id),
-            ..checks.task.clone()
-        };
-        let mut found = definition(name, Task::read(file, &args, Pseudo::Open), checks.quota);
-        found.diagnostics.retain(|diagnostic| !said.contains(diagnostic));
-        said.extend(found.diagnostics.iter().cloned());
-        found
-    };
-    several.into_iter().map(one).collect()
 }
 
-/// What is found about a task definition.
-fn definition(name: String, task: Task, quota: bool) -> Found {
-    let diagnostics = task.check(quota);
-    Found {
-        name,
-        exit: task.exit(&diagnostics),
-        diagnostics,
-        sources: task.sources,
+/// Whether a file holds a task definition or a template, and not a configuration of the router.
+fn is_task(path: &Path) -> bool {
+    let ending = path
+        .extension()
+        .and_then(|ending| ending.to_str())
+        .unwrap_or_default();
+    match ending.to_ascii_lowercase().as_str() {
+        "json" | "template" => true,
+        "conf" => false,
+        _ => {
+            let text = RealFiles.read(path).unwrap_or_default();
+            let words = [
+                "Resources:",
+                "containerDefinitions:",
+                "ContainerDefinitions:",
+                "taskDefinition:",
+            ];
+            let starts = |line: &str| words.iter().any(|word| line.trim_start().starts_with(word));
+            text.trim_start().starts_with('{') || text.lines().any(starts)
+        }
     }
 }
 

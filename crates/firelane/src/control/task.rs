@@ -91,29 +91,6 @@ pub(crate) struct Task {
     missing: bool,
 }
 
-/// Whether a file holds a task definition or a template, and not a configuration of the router.
-pub(crate) fn is_task(path: &Path) -> bool {
-    let ending = path
-        .extension()
-        .and_then(|ending| ending.to_str())
-        .unwrap_or_default();
-    match ending.to_ascii_lowercase().as_str() {
-        "json" | "template" => true,
-        "conf" => false,
-        _ => {
-            let text = RealFiles.read(path).unwrap_or_default();
-            let words = [
-                "Resources:",
-                "containerDefinitions:",
-                "ContainerDefinitions:",
-                "taskDefinition:",
-            ];
-            let starts = |line: &str| words.iter().any(|word| line.trim_start().starts_with(word));
-            text.trim_start().starts_with('{') || text.lines().any(starts)
-        }
-    }
-}
-
 impl Task {
     /// Reads the file and everything that belongs to it.
     pub(crate) fn read(path: &Path, args: &TaskArgs, pseudo: Pseudo) -> Self {
