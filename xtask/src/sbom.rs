@@ -1,5 +1,5 @@
-//! The bill of materials: CycloneDX JSON of every package whose code is in the image's binary. Equal sources give
-//! equal bytes: there is no time and no number of this writing in it.
+//! The bill of materials: CycloneDX JSON of every package whose code is in the image's binary. Equal
+//! sources give equal bytes: there is no time and no number of this writing in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
