@@ -153,7 +153,14 @@ mod tests {
         let tree = in_binary(root(), BINARY, TARGET, "normal").unwrap();
         let foreign = tree.into_iter().filter(|(name, _)| !name.starts_with("firelane"));
         assert_eq!(listed, foreign.collect::<BTreeSet<_>>());
-        for name in ["proptest", "insta", "tempfile", "toml", "windows-sys", "clap_mangen"] {
+        for name in [
+            "proptest",
+            "insta",
+            "tempfile",
+            "toml",
+            "windows-sys",
+            "clap_mangen",
+        ] {
             assert!(
                 !listed.iter().any(|(listed, _)| listed == name),
                 "{name} is not in the binary"
