@@ -10,7 +10,10 @@ folder=${CARGO_TARGET_DIR:-$PWD/target}/static
 # With `--target` these flags do not reach build scripts and macros, which the compiler has to load. The places that
 # panics name are short, and the same on every machine.
 registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
-export RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static --remap-path-prefix=$registry/= --remap-path-prefix=$PWD/="
+read -ra flags <<<"${RUSTFLAGS:-}"
+flags+=(-C target-feature=+crt-static "--remap-path-prefix=$registry/=" "--remap-path-prefix=$PWD/=")
+CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && echo "${flags[*]}")
+export CARGO_ENCODED_RUSTFLAGS
 cargo rustc --locked --profile "$profile" --target "$target" --target-dir "$folder" -p firelane --no-default-features \
     --bin firelane -- \
     -C link-arg=-Wl,-z,pack-relative-relocs -C link-arg=-Wl,--icf=all >&2
